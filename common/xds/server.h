@@ -1,0 +1,91 @@
+/* Discovery server: serves snapshots to subscribers over aggregated streams, state of the world and
+ * delta, in safe order (idea 7 of the design: additions in ascending order of the types, each waiting
+ * for the acknowledgement of what it needs; removals in descending order, after the users of what
+ * goes away have acknowledged).
+ *
+ * The application runs on the loop: it is told of each subscriber's first request (attach), gives it
+ * snapshots (mt_xds_sub_publish), and hears of rejections. Streams run on their own threads and take
+ * the newest snapshot when they are woken: a slow subscriber has a dirty mark, never a queue. */
+#pragma once
+
+#include "common/rpc/rpc.h"
+#include "common/run/loop.h"
+#include "common/xds/set.h"
+#include "envoy/config/core/v3/core.pb-c.h"
+
+struct mt_xds_type {
+	const char *name;     /* "CDS": label of metrics and pages */
+	const char *type_url;
+	bool wildcard;	      /* no names means everything (CDS, LDS, configuration kinds) */
+	int8_t needs;	      /* index of a type: additions here wait until additions there that the
+				 same publish brought are acknowledged; -1 none */
+	int8_t resend_with;   /* index of a type: a changed resource there causes the one of the same
+				 name here to be sent again (EDS after CDS: Envoy warms); -1 none */
+	bool keep_until_users_ack; /* removals wait until every type that needs this one (transitively)
+				      has acknowledged the same snapshot */
+};
+
+struct mt_xds_server;
+struct mt_xds_sub; /* one subscriber (stream); reference counted */
+
+enum mt_xds_event_kind { MT_XDS_NACK, MT_XDS_SYNCED };
+struct mt_xds_event {
+	enum mt_xds_event_kind kind;
+	int type;	      /* index into the table */
+	uint64_t snapshot_id; /* that was sent */
+	const char *message;  /* NACK: the peer's words, bounded to 4 kB */
+};
+
+struct mt_xds_app {
+	/* Loop thread: a stream's first request has come. Returns 0 (keep the sub: a reference is
+	 * handed over until detach), or an error that ends the stream with it. */
+	int (*attach)(void *ctx, struct mt_xds_sub *s, struct mt_err *err);
+	void (*detach)(void *ctx, struct mt_xds_sub *s); /* loop thread, once for each attach that was accepted */
+	/* Loop thread. SYNCED: all types that it subscribed to have acknowledged the newest snapshot. */
+	void (*event)(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev);
+};
+
+struct mt_xds_server_opts {
+	const struct mt_xds_type *types;
+	size_t ntypes;
+	const struct mt_xds_app *app;
+	void *ctx;
+	size_t max_request;    /* bytes, default 1 MiB */
+	size_t max_names;      /* subscribed names of a stream and type, default 50,000 */
+	int64_t removal_grace_ns; /* between the users' acknowledgement and a removal; default 0 */
+	struct mt_metrics *metrics; /* of the daemon; NULL: none. See common/xds/metrics.def */
+};
+
+/* Makes the server and fills methods[2] for mt_rpc_server_start(): the aggregated service, both
+ * variants. */
+struct mt_xds_server *mt_xds_server_new(struct mt_loop *l, const struct mt_xds_server_opts *o);
+void mt_xds_server_methods(struct mt_xds_server *s, struct mt_rpc_method methods[2]);
+void mt_xds_server_free(struct mt_xds_server *s); /* after the rpc server has stopped */
+
+/* ---- subscribers; loop thread unless said otherwise ---- */
+struct mt_xds_sub *mt_xds_sub_ref(struct mt_xds_sub *s);   /* any thread */
+void mt_xds_sub_unref(struct mt_xds_sub *s);		   /* any thread */
+const Core__Node *mt_xds_sub_node(const struct mt_xds_sub *s); /* of its first request; lives as long as the sub */
+const struct mt_rpc_peer *mt_xds_sub_peer(const struct mt_xds_sub *s);
+bool mt_xds_sub_delta(const struct mt_xds_sub *s);
+uint64_t mt_xds_sub_id(const struct mt_xds_sub *s); /* unique in this process */
+void mt_xds_sub_set_user(struct mt_xds_sub *s, void *user);
+void *mt_xds_sub_user(const struct mt_xds_sub *s);
+/* Gives it a newer snapshot (a reference is taken). It replaces one that was not sent yet. */
+void mt_xds_sub_publish(struct mt_xds_sub *s, struct mt_snapshot *snap);
+void mt_xds_sub_close(struct mt_xds_sub *s, int code, const char *msg);
+
+struct mt_xds_status {
+	bool subscribed;
+	uint64_t sent_id;  /* snapshot whose content was last sent (or found equal), 0 none */
+	uint64_t acked_id; /* 0 none */
+	int64_t sent_ns;   /* mono clock */
+	int64_t acked_ns;
+	uint64_t sent_bytes; /* in all */
+	uint32_t pushes;
+	uint32_t nacks;
+	bool nacked; /* the last answer was a rejection */
+};
+void mt_xds_sub_status(const struct mt_xds_sub *s, int type, struct mt_xds_status *ret); /* any thread */
+/* Copies the words of the last rejection; "" when none. */
+void mt_xds_sub_nack(const struct mt_xds_sub *s, int type, char *buf, size_t n);
