@@ -11,9 +11,9 @@ struct mt_cidr {
 	uint8_t prefix;
 };
 
-int mt_ip_parse(const char *text, struct mt_ip *ret_ip);     /* MT_INVALID */
+int mt_ip_parse(const char *text, struct mt_ip *ret_ip); /* MT_INVALID */
 void mt_ip_format(const struct mt_ip *ip, char buf[46]);
-int mt_cidr_parse(const char *text, struct mt_cidr *ret);    /* a bare address is /32 or /128 */
+int mt_cidr_parse(const char *text, struct mt_cidr *ret); /* a bare address is /32 or /128 */
 bool mt_cidr_contains(const struct mt_cidr *c, const struct mt_ip *ip);
 /* "127.0.0.1:80", "[::1]:80", ":80" (any address). host buffer of 256. MT_INVALID. */
 int mt_hostport_parse(const char *text, char host[256], uint16_t *ret_port);

@@ -30,13 +30,13 @@ struct mt_diags {
 	struct mt_diag *v;
 	size_t n;
 	size_t cap;
-	size_t errors;	/* how many of severity error, dropped ones included */
+	size_t errors; /* how many of severity error, dropped ones included */
 	size_t dropped;
 };
 
 /* All strings are copied; pos may be NULL, object may be NULL. Returns MT_INVALID. */
 int mt_diag_add(struct mt_diags *d, enum mt_severity sev, const struct mt_pos *pos,
-		const char *object, const char *path, const char *fmt, ...) MT_PRINTF(6, 7);
+	const char *object, const char *path, const char *fmt, ...) MT_PRINTF(6, 7);
 void mt_diags_clear(struct mt_diags *d);
 /* "file:line:col: error: object: path: msg" into heap text (mt_free). */
 char *mt_diag_format(const struct mt_diag *d);

@@ -1,7 +1,7 @@
 /* Files that survive crashes: read whole with a limit, replaced by fsync and rename. */
 #pragma once
-#include "common/base/err.h"
 #include "common/base/buf.h"
+#include "common/base/err.h"
 
 /* Reads path into out (appended). MT_NOT_FOUND, MT_LIMIT when larger than limit, MT_IO. */
 int mt_file_read(const char *path, size_t limit, struct mt_buf *out, struct mt_err *err);

@@ -19,7 +19,10 @@ struct mt_log_scope {
 	atomic_int level; /* -1: not registered yet */
 	struct mt_log_scope *next;
 };
-#define MT_LOG_SCOPE(n) { .name = (n), .level = -1 }
+#define MT_LOG_SCOPE(n)                                                                            \
+	{                                                                                          \
+		.name = (n), .level = -1                                                           \
+	}
 
 struct mt_field {
 	const char *key;
@@ -35,7 +38,7 @@ struct mt_field {
 #define MT_D(k, val) ((struct mt_field){ .key = (k), .type = MT_FIELD_DBL, .d = (val) })
 
 void mt_log_write(struct mt_log_scope *s, enum mt_level level, const char *msg,
-		  const struct mt_field *fields, size_t n);
+	const struct mt_field *fields, size_t n);
 bool mt_log_on(struct mt_log_scope *s, enum mt_level level);
 
 #define mt_log_at(scope, lvl, msg, ...)                                                            \

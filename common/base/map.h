@@ -12,7 +12,7 @@ void mt_map_free(struct mt_map *m, void (*free_value)(void *));
 /* Returns the value that was there before, or NULL. value must not be NULL. */
 void *mt_map_put(struct mt_map *m, const char *key, void *value);
 void *mt_map_get(const struct mt_map *m, const char *key); /* NULL when absent; m may be NULL */
-void *mt_map_del(struct mt_map *m, const char *key);	   /* the value removed, or NULL */
+void *mt_map_del(struct mt_map *m, const char *key);       /* the value removed, or NULL */
 size_t mt_map_size(const struct mt_map *m);
 /* Insertion-order walk: `struct mt_map_it it = {0}; while (mt_map_next(m, &it)) use(it.key, it.value);`
  * The current entry may be deleted during the walk. */

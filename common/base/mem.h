@@ -8,7 +8,7 @@
 void *mt_alloc(size_t size); /* zeroed; size 0 gives a unique pointer */
 void *mt_realloc(void *p, size_t size);
 void *mt_reallocarray(void *p, size_t n, size_t size); /* aborts on overflow of n * size */
-char *mt_strdup(const char *s);                          /* NULL gives NULL */
+char *mt_strdup(const char *s);                        /* NULL gives NULL */
 char *mt_strndup(const char *s, size_t n);
 void *mt_memdup(const void *p, size_t n);
 char *mt_asprintf(const char *fmt, ...) MT_PRINTF(1, 2);

@@ -42,4 +42,5 @@
 		(vec)->n = (vec)->cap = 0;                                                         \
 	} while (0)
 
-#define mt_vec_each(vec, it) for (__typeof__((vec)->v) it = (vec)->v; it < (vec)->v + (vec)->n; it++)
+#define mt_vec_each(vec, it)                                                                       \
+	for (__typeof__((vec)->v) it = (vec)->v; it < (vec)->v + (vec)->n; it++)

@@ -17,7 +17,7 @@ struct mt_feed_change {
 
 struct mt_feed_opts {
 	struct mt_rpc_env *env;
-	const char *server;		   /* ADDR:PORT */
+	const char *server;                /* ADDR:PORT */
 	struct mt_identity_slot *identity; /* NULL: plaintext */
 	const char *const *server_ids;
 	const char *node_id; /* "pilot" */
@@ -33,14 +33,17 @@ struct mt_feed_opts {
 };
 
 /* Loads the last good state (changed is called with it before this returns), then connects. */
-int mt_feed_start(struct mt_loop *l, const struct mt_feed_opts *o, struct mt_feed **ret, struct mt_err *err);
+int mt_feed_start(
+	struct mt_loop *l, const struct mt_feed_opts *o, struct mt_feed **ret, struct mt_err *err);
 void mt_feed_stop(struct mt_feed *f); /* saves; NULL allowed */
 /* Borrowed objects of a kind, by "ns/name", unordered. */
-void mt_feed_each(struct mt_feed *f, enum mt_kind_id kind, void (*fn)(void *ctx, struct mt_object *o), void *ctx);
+void mt_feed_each(struct mt_feed *f, enum mt_kind_id kind,
+	void (*fn)(void *ctx, struct mt_object *o), void *ctx);
 struct mt_object *mt_feed_find(struct mt_feed *f, enum mt_kind_id kind, const char *key);
 size_t mt_feed_count(struct mt_feed *f);
 
 /* mcp.Resource <-> object: Galley packs with the first, the feed unpacks with the second. Pure. */
 struct mt_buf;
 void mt_feed_pack(const struct mt_object *o, struct mt_buf *out);
-int mt_feed_unpack(const struct mt_kind *k, const void *p, size_t n, struct mt_object **ret, struct mt_err *err);
+int mt_feed_unpack(const struct mt_kind *k, const void *p, size_t n, struct mt_object **ret,
+	struct mt_err *err);

@@ -8,7 +8,7 @@ struct mt_http_client;
 struct mt_http_call;
 
 struct mt_http_result {
-	int status;	 /* 0 when err is set */
+	int status; /* 0 when err is set */
 	const char *body;
 	size_t n;
 	const char *(*header)(const struct mt_http_result *r, const char *name);
@@ -21,14 +21,15 @@ struct mt_http_call_opts {
 	const char *const *headers; /* "Name: value", ends with NULL; may be NULL */
 	const void *body;
 	size_t body_n;
-	int64_t timeout_ns;	/* default 5 s */
-	size_t max_body;	/* default 1 MiB; beyond: MT_LIMIT */
+	int64_t timeout_ns;      /* default 5 s */
+	size_t max_body;         /* default 1 MiB; beyond: MT_LIMIT */
 	const char *ca_pem_file; /* NULL: the system's */
 };
 
 struct mt_http_client *mt_http_client_new(struct mt_loop *l);
-void mt_http_client_free(struct mt_http_client *c); /* cancels what is open, done is called with MT_CANCELLED */
+void mt_http_client_free(
+	struct mt_http_client *c); /* cancels what is open, done is called with MT_CANCELLED */
 /* done runs on the loop exactly once; the result is valid during it. */
 struct mt_http_call *mt_http_call_start(struct mt_http_client *c, const struct mt_http_call_opts *o,
-				       void (*done)(void *ctx, const struct mt_http_result *r), void *ctx);
+	void (*done)(void *ctx, const struct mt_http_result *r), void *ctx);
 void mt_http_call_cancel(struct mt_http_call *call);

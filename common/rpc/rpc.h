@@ -17,15 +17,15 @@ struct mt_rpc_stream;
 struct mt_identity_slot; /* common/pki/identity.h: key, chain and roots that may change */
 
 struct mt_rpc_env *mt_rpc_env_new(unsigned threads); /* 0: one a core */
-void mt_rpc_env_free(struct mt_rpc_env *e);	     /* after its servers and channels */
+void mt_rpc_env_free(struct mt_rpc_env *e);          /* after its servers and channels */
 
 /* ---- streams ---- */
 
 struct mt_rpc_peer {
-	char addr[64];	      /* "ipv4:127.0.0.1:4711", "unix:" */
-	char spiffe_id[256];  /* "" when it showed no certificate */
+	char addr[64];       /* "ipv4:127.0.0.1:4711", "unix:" */
+	char spiffe_id[256]; /* "" when it showed no certificate */
 	bool tls;
-	bool local_socket;    /* Unix socket */
+	bool local_socket; /* Unix socket */
 };
 
 struct mt_rpc_ops {
@@ -35,7 +35,7 @@ struct mt_rpc_ops {
 	/* One whole message, contiguous, valid during the call. */
 	void (*message)(struct mt_rpc_stream *s, const void *p, size_t n);
 	void (*half_close)(struct mt_rpc_stream *s); /* the peer will send no more; NULL: ignored */
-	void (*sent)(struct mt_rpc_stream *s);	     /* flow control took the whole message: send again */
+	void (*sent)(struct mt_rpc_stream *s); /* flow control took the whole message: send again */
 	void (*wake)(struct mt_rpc_stream *s);
 	/* Last op: no callbacks after it; drop your references. status: gRPC code. */
 	void (*close)(struct mt_rpc_stream *s, int status, const char *msg);
@@ -59,35 +59,38 @@ void mt_rpc_stream_cancel(struct mt_rpc_stream *s);
 void mt_rpc_stream_pause(struct mt_rpc_stream *s, bool pause);
 
 struct mt_rpc_stream *mt_rpc_stream_ref(struct mt_rpc_stream *s); /* any thread */
-void mt_rpc_stream_unref(struct mt_rpc_stream *s);		  /* any thread */
-void mt_rpc_stream_wake(struct mt_rpc_stream *s);		  /* any thread, with a reference */
-unsigned mt_rpc_stream_thread(const struct mt_rpc_stream *s);	  /* index of its thread, for sharding */
+void mt_rpc_stream_unref(struct mt_rpc_stream *s);                /* any thread */
+void mt_rpc_stream_wake(struct mt_rpc_stream *s);                 /* any thread, with a reference */
+unsigned mt_rpc_stream_thread(
+	const struct mt_rpc_stream *s); /* index of its thread, for sharding */
 
 /* ---- server ---- */
 
 struct mt_rpc_method {
-	const char *path; /* "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources" */
+	const char *
+		path; /* "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources" */
 	const struct mt_rpc_ops *ops;
 	size_t max_message; /* bytes, default 4 MiB: beyond RESOURCE_EXHAUSTED */
 	void *ctx;
 };
 
 struct mt_rpc_server_opts {
-	struct mt_identity_slot *identity; /* NULL: plaintext (loopback or Unix socket only, else MT_INVALID) */
-	bool client_cert_optional;	   /* with TLS: callers without a certificate are let in (Citadel) */
-	unsigned max_streams;		   /* over all connections, default 20,000: RESOURCE_EXHAUSTED */
+	struct mt_identity_slot
+		*identity; /* NULL: plaintext (loopback or Unix socket only, else MT_INVALID) */
+	bool client_cert_optional; /* with TLS: callers without a certificate are let in (Citadel) */
+	unsigned max_streams;      /* over all connections, default 20,000: RESOURCE_EXHAUSTED */
 	unsigned max_streams_per_connection; /* default 100 */
-	int64_t handshake_timeout_ns;	   /* default 10 s */
-	int64_t keepalive_ns;		   /* default 30 s */
-	int64_t max_connection_age_ns;	   /* 0: none */
+	int64_t handshake_timeout_ns;        /* default 10 s */
+	int64_t keepalive_ns;                /* default 30 s */
+	int64_t max_connection_age_ns;       /* 0: none */
 	int64_t send_timeout_ns; /* a message not taken in this time cancels the stream; default 30 s */
 };
 
 /* addrs: "127.0.0.1:9901" (port 0: any) or "unix:/path" (0600). Several allowed. Methods not listed
  * answer UNIMPLEMENTED. */
-int mt_rpc_server_start(struct mt_rpc_env *e, const struct mt_rpc_server_opts *o, const char *const *addrs,
-			size_t naddrs, const struct mt_rpc_method *methods, size_t nmethods,
-			struct mt_rpc_server **ret, struct mt_err *err);
+int mt_rpc_server_start(struct mt_rpc_env *e, const struct mt_rpc_server_opts *o,
+	const char *const *addrs, size_t naddrs, const struct mt_rpc_method *methods,
+	size_t nmethods, struct mt_rpc_server **ret, struct mt_err *err);
 uint16_t mt_rpc_server_port(const struct mt_rpc_server *s, size_t addr_index);
 unsigned mt_rpc_server_streams(const struct mt_rpc_server *s);
 /* No new calls; open ones may go on for drain_ns, then are cancelled. Blocks, frees s. */
@@ -97,14 +100,15 @@ void mt_rpc_server_stop(struct mt_rpc_server *s, int64_t drain_ns);
 
 struct mt_rpc_channel_opts {
 	struct mt_identity_slot *identity; /* NULL: plaintext */
-	const char *const *server_ids;	   /* SPIFFE ids allowed for the server, ends with NULL; required with TLS */
-	bool no_client_cert;		   /* TLS without showing a certificate (first call to Citadel) */
-	int64_t keepalive_ns;		   /* default 30 s */
-	size_t max_message;		   /* default 64 MiB */
+	const char *const *
+		server_ids; /* SPIFFE ids allowed for the server, ends with NULL; required with TLS */
+	bool no_client_cert;  /* TLS without showing a certificate (first call to Citadel) */
+	int64_t keepalive_ns; /* default 30 s */
+	size_t max_message;   /* default 64 MiB */
 };
 
-int mt_rpc_channel_new(struct mt_rpc_env *e, const char *target, const struct mt_rpc_channel_opts *o,
-		       struct mt_rpc_channel **ret, struct mt_err *err);
+int mt_rpc_channel_new(struct mt_rpc_env *e, const char *target,
+	const struct mt_rpc_channel_opts *o, struct mt_rpc_channel **ret, struct mt_err *err);
 void mt_rpc_channel_free(struct mt_rpc_channel *c); /* streams first */
 struct mt_kv_meta {
 	const char *name;
@@ -113,12 +117,13 @@ struct mt_kv_meta {
 /* Opens a call; ops as on the server (open is not called). deadline_ns relative, 0: none. user is
  * mt_rpc_stream_user(). Returns a reference that the caller drops with unref. Does not wait for a
  * connection: close says UNAVAILABLE when there is none. */
-struct mt_rpc_stream *mt_rpc_call(struct mt_rpc_channel *c, const char *path, const struct mt_rpc_ops *ops,
-				  void *user, int64_t deadline_ns, const struct mt_kv_meta *metadata, size_t nmeta);
+struct mt_rpc_stream *mt_rpc_call(struct mt_rpc_channel *c, const char *path,
+	const struct mt_rpc_ops *ops, void *user, int64_t deadline_ns,
+	const struct mt_kv_meta *metadata, size_t nmeta);
 /* Unary call; done runs on the completion-queue thread (post to your loop from it). */
-void mt_rpc_unary(struct mt_rpc_channel *c, const char *path, const void *req, size_t n, int64_t deadline_ns,
-		  const struct mt_kv_meta *metadata, size_t nmeta,
-		  void (*done)(void *ctx, int status, const char *msg, const void *p, size_t n), void *ctx);
+void mt_rpc_unary(struct mt_rpc_channel *c, const char *path, const void *req, size_t n,
+	int64_t deadline_ns, const struct mt_kv_meta *metadata, size_t nmeta,
+	void (*done)(void *ctx, int status, const char *msg, const void *p, size_t n), void *ctx);
 
 /* Delay before try number n (from 0): base 250 ms doubling to max 15 s, with jitter of 50 %. */
 int64_t mt_rpc_backoff_ns(unsigned n);

@@ -35,8 +35,8 @@ struct mt_component {
 };
 
 struct mt_daemon_desc {
-	const char *name;  /* "pilot" */
-	const char *usage; /* one paragraph for --help */
+	const char *name;          /* "pilot" */
+	const char *usage;         /* one paragraph for --help */
 	const struct mt_opt *opts; /* the daemon's own rows; the common ones are added */
 	size_t nopts;
 	size_t options_size; /* of its options struct, whose first member is mt_common_options */
@@ -55,10 +55,11 @@ const void *mt_daemon_options(const struct mt_daemon *d);
 struct mt_metrics *mt_daemon_metrics(struct mt_daemon *d);
 struct mt_state *mt_daemon_state(struct mt_daemon *d); /* STATE itself; opened before components */
 struct mt_http_server *mt_daemon_monitor(struct mt_daemon *d); /* add routes to it in start */
-void mt_daemon_stop(struct mt_daemon *d); /* as SIGTERM; any thread */
+void mt_daemon_stop(struct mt_daemon *d);                      /* as SIGTERM; any thread */
 
 /* Readiness: /readyz is 200 when every condition is true, else 503 with the reasons. Loop thread. */
 void mt_daemon_ready(struct mt_daemon *d, const char *condition, bool ok, const char *reason);
 
 /* A page below /debug/: f answers on the loop thread. Listed at /debug/ with its one-line help. */
-void mt_daemon_debug(struct mt_daemon *d, const char *name, const char *help, mt_http_handler f, void *ctx);
+void mt_daemon_debug(
+	struct mt_daemon *d, const char *name, const char *help, mt_http_handler f, void *ctx);

@@ -40,7 +40,8 @@ struct mt_opt {
 	enum mt_opt_type type;
 	const char *name; /* member name; the flag has '-' for '_' */
 	const char *def;  /* default, as text */
-	const char *arg;  /* what --help calls the value, "" for BOOL; "1..64" style for INT ranges */
+	const char
+		*arg; /* what --help calls the value, "" for BOOL; "1..64" style for INT ranges */
 	const char *help;
 	size_t offset;
 };
@@ -60,7 +61,8 @@ struct mt_options; /* owns the strings and knows each value's source */
  * is MELTEMI_PILOT_. Rest arguments (not flags) are kept. --help prints and returns MT_CANCELLED.
  * MT_INVALID names the flag, variable or file line. values stays valid until mt_options_free(). */
 int mt_options_parse(const char *program, const char *usage, const struct mt_opt *rows, size_t n,
-		     void *values, int argc, char **argv, struct mt_options **ret, struct mt_err *err);
+	void *values, int argc, char **argv, struct mt_options **ret, struct mt_err *err);
 void mt_options_free(struct mt_options *o);
 size_t mt_options_rest(const struct mt_options *o, const char *const **ret_v);
-json_t *mt_options_json(const struct mt_options *o); /* [{name, value, source}], secrets not masked: none are options */
+json_t *mt_options_json(const struct mt_options
+		*o); /* [{name, value, source}], secrets not masked: none are options */

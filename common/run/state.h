@@ -11,7 +11,8 @@ struct mt_state;
 int mt_state_open(const char *dir, struct mt_state **ret, struct mt_err *err);
 void mt_state_close(struct mt_state *s);
 const char *mt_state_dir(const struct mt_state *s);
-int mt_state_save(struct mt_state *s, const char *record, const void *p, size_t n, struct mt_err *err);
+int mt_state_save(
+	struct mt_state *s, const char *record, const void *p, size_t n, struct mt_err *err);
 /* MT_NOT_FOUND; MT_INVALID when damaged (the file is set aside as <record>.bad). */
 int mt_state_load(struct mt_state *s, const char *record, struct mt_buf *out, struct mt_err *err);
 int mt_state_remove(struct mt_state *s, const char *record, struct mt_err *err);

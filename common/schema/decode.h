@@ -10,9 +10,9 @@
 #include "common/schema/object.h"
 
 struct mt_decode_limits {
-	size_t bytes;	/* of the text, default 4 MiB */
-	size_t depth;	/* default 64 */
-	size_t nodes;	/* after alias expansion, default 1,000,000: a YAML bomb is refused */
+	size_t bytes;   /* of the text, default 4 MiB */
+	size_t depth;   /* default 64 */
+	size_t nodes;   /* after alias expansion, default 1,000,000: a YAML bomb is refused */
 	size_t objects; /* in one text, default 10,000 */
 };
 
@@ -26,13 +26,13 @@ void mt_objects_clear(struct mt_objects *o);
 /* text: YAML stream of documents (JSON is YAML); `kind: List` is unrolled. file names it in
  * diagnostics (copied). Objects that decoded go to out (appended) even when others had errors;
  * returns 0, or MT_INVALID when anything was added to diags as an error. limits NULL: defaults. */
-int mt_decode_text(const char *file, const char *text, size_t n, const struct mt_decode_limits *limits,
-		   struct mt_objects *out, struct mt_diags *diags);
+int mt_decode_text(const char *file, const char *text, size_t n,
+	const struct mt_decode_limits *limits, struct mt_objects *out, struct mt_diags *diags);
 /* One object already parsed (Kubernetes API, REST). */
 int mt_decode_json(const char *file, json_t *doc, struct mt_objects *out, struct mt_diags *diags);
 /* YAML to json_t without a schema (mesh configuration files use it with mt_pb_from_json). */
-int mt_yaml_to_json(const char *file, const char *text, size_t n, const struct mt_decode_limits *limits,
-		    json_t **ret, struct mt_diags *diags);
+int mt_yaml_to_json(const char *file, const char *text, size_t n,
+	const struct mt_decode_limits *limits, json_t **ret, struct mt_diags *diags);
 
 /* Whole object as Kubernetes would show it: apiVersion, kind, metadata, spec. */
 json_t *mt_object_to_json(const struct mt_object *o);

@@ -32,6 +32,7 @@ struct mt_kind {
 };
 
 extern const struct mt_kind mt_kinds[MT_KIND_N];
-const struct mt_kind *mt_kind_by_name(const char *kind_or_plural);		/* case-insensitive; NULL */
-const struct mt_kind *mt_kind_by_api(const char *api_version, const char *kind); /* "group/version" */
+const struct mt_kind *mt_kind_by_name(const char *kind_or_plural); /* case-insensitive; NULL */
+const struct mt_kind *mt_kind_by_api(
+	const char *api_version, const char *kind); /* "group/version" */
 const struct mt_kind *mt_kind_by_type_url(const char *type_url);

@@ -24,11 +24,11 @@ struct mt_object {
 	size_t nlabels;
 	struct mt_kv *annotations;
 	size_t nannotations;
-	int64_t created_ns;   /* wall clock; 0 unknown. Older wins where Istio says so */
-	uint64_t generation;  /* grows with each change of content that Galley saw */
-	struct mt_pos pos;    /* where it was written; file may be NULL */
-	uint64_t hash;	      /* of kind, name, ns, labels, annotations and the packed spec */
-	const ProtobufCMessage *spec; /* of kind->spec */
+	int64_t created_ns;  /* wall clock; 0 unknown. Older wins where Istio says so */
+	uint64_t generation; /* grows with each change of content that Galley saw */
+	struct mt_pos pos;   /* where it was written; file may be NULL */
+	uint64_t hash;       /* of kind, name, ns, labels, annotations and the packed spec */
+	const ProtobufCMessage *spec;   /* of kind->spec */
 	const struct mt_places *places; /* NULL when it did not come from text */
 };
 
@@ -45,5 +45,5 @@ struct mt_pos mt_object_place(const struct mt_object *o, const char *path);
 const char *mt_object_label(const struct mt_object *o, const char *key); /* NULL when absent */
 const char *mt_object_annotation(const struct mt_object *o, const char *key);
 /* Adds a diagnostic with the object's title and the field's place. Returns MT_INVALID. */
-int mt_object_diag(const struct mt_object *o, struct mt_diags *d, enum mt_severity sev, const char *path,
-		   const char *fmt, ...) MT_PRINTF(5, 6);
+int mt_object_diag(const struct mt_object *o, struct mt_diags *d, enum mt_severity sev,
+	const char *path, const char *fmt, ...) MT_PRINTF(5, 6);

@@ -23,7 +23,7 @@ struct mt_xds_item {
 	size_t n;
 };
 struct mt_xds_update {
-	int type; /* index */
+	int type;                        /* index */
 	const struct mt_xds_item *items; /* added or changed */
 	size_t n;
 	const char *const *removed;

@@ -14,12 +14,12 @@
 #include "envoy/config/core/v3/core.pb-c.h"
 
 struct mt_xds_type {
-	const char *name;     /* "CDS": label of metrics and pages */
+	const char *name; /* "CDS": label of metrics and pages */
 	const char *type_url;
-	bool wildcard;	      /* no names means everything (CDS, LDS, configuration kinds) */
-	int8_t needs;	      /* index of a type: additions here wait until additions there that the
+	bool wildcard;      /* no names means everything (CDS, LDS, configuration kinds) */
+	int8_t needs;       /* index of a type: additions here wait until additions there that the
 				 same publish brought are acknowledged; -1 none */
-	int8_t resend_with;   /* index of a type: a changed resource there causes the one of the same
+	int8_t resend_with; /* index of a type: a changed resource there causes the one of the same
 				 name here to be sent again (EDS after CDS: Envoy warms); -1 none */
 	bool keep_until_users_ack; /* removals wait until every type that needs this one (transitively)
 				      has acknowledged the same snapshot */
@@ -31,7 +31,7 @@ struct mt_xds_sub; /* one subscriber (stream); reference counted */
 enum mt_xds_event_kind { MT_XDS_NACK, MT_XDS_SYNCED };
 struct mt_xds_event {
 	enum mt_xds_event_kind kind;
-	int type;	      /* index into the table */
+	int type;             /* index into the table */
 	uint64_t snapshot_id; /* that was sent */
 	const char *message;  /* NACK: the peer's words, bounded to 4 kB */
 };
@@ -40,7 +40,8 @@ struct mt_xds_app {
 	/* Loop thread: a stream's first request has come. Returns 0 (keep the sub: a reference is
 	 * handed over until detach), or an error that ends the stream with it. */
 	int (*attach)(void *ctx, struct mt_xds_sub *s, struct mt_err *err);
-	void (*detach)(void *ctx, struct mt_xds_sub *s); /* loop thread, once for each attach that was accepted */
+	void (*detach)(void *ctx,
+		struct mt_xds_sub *s); /* loop thread, once for each attach that was accepted */
 	/* Loop thread. SYNCED: all types that it subscribed to have acknowledged the newest snapshot. */
 	void (*event)(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev);
 };
@@ -50,8 +51,8 @@ struct mt_xds_server_opts {
 	size_t ntypes;
 	const struct mt_xds_app *app;
 	void *ctx;
-	size_t max_request;    /* bytes, default 1 MiB */
-	size_t max_names;      /* subscribed names of a stream and type, default 50,000 */
+	size_t max_request;       /* bytes, default 1 MiB */
+	size_t max_names;         /* subscribed names of a stream and type, default 50,000 */
 	int64_t removal_grace_ns; /* between the users' acknowledgement and a removal; default 0 */
 	struct mt_metrics *metrics; /* of the daemon; NULL: none. See common/xds/metrics.def */
 };
@@ -63,9 +64,10 @@ void mt_xds_server_methods(struct mt_xds_server *s, struct mt_rpc_method methods
 void mt_xds_server_free(struct mt_xds_server *s); /* after the rpc server has stopped */
 
 /* ---- subscribers; loop thread unless said otherwise ---- */
-struct mt_xds_sub *mt_xds_sub_ref(struct mt_xds_sub *s);   /* any thread */
-void mt_xds_sub_unref(struct mt_xds_sub *s);		   /* any thread */
-const Core__Node *mt_xds_sub_node(const struct mt_xds_sub *s); /* of its first request; lives as long as the sub */
+struct mt_xds_sub *mt_xds_sub_ref(struct mt_xds_sub *s); /* any thread */
+void mt_xds_sub_unref(struct mt_xds_sub *s);             /* any thread */
+const Core__Node *mt_xds_sub_node(
+	const struct mt_xds_sub *s); /* of its first request; lives as long as the sub */
 const struct mt_rpc_peer *mt_xds_sub_peer(const struct mt_xds_sub *s);
 bool mt_xds_sub_delta(const struct mt_xds_sub *s);
 uint64_t mt_xds_sub_id(const struct mt_xds_sub *s); /* unique in this process */
@@ -86,6 +88,7 @@ struct mt_xds_status {
 	uint32_t nacks;
 	bool nacked; /* the last answer was a rejection */
 };
-void mt_xds_sub_status(const struct mt_xds_sub *s, int type, struct mt_xds_status *ret); /* any thread */
+void mt_xds_sub_status(
+	const struct mt_xds_sub *s, int type, struct mt_xds_status *ret); /* any thread */
 /* Copies the words of the last rejection; "" when none. */
 void mt_xds_sub_nack(const struct mt_xds_sub *s, int type, char *buf, size_t n);
