@@ -57,15 +57,15 @@ void app_reply_response(struct app_req *r, int status, struct MHD_Response *resp
 
 /* Client. `via` ("127.0.0.1:9080", NULL or "" to go straight) is where the connection goes, whatever
  * host the URL names: the outbound listener of the sidecar. Tracing headers and `end-user` of `from`
- * (nullable) are passed on. Connections are kept per thread. */
+ * (nullable) are passed on; `user` (nullable) names another end-user. Connections are kept per thread. */
 struct app_answer {
 	int status; /* 0: no answer, error says why */
 	char *body; /* never NULL, NUL-terminated, at most 1 MiB */
 	size_t body_len;
 	char error[256];
 };
-void app_get(const char *url, const char *via, const struct app_req *from, int timeout_ms,
-	struct app_answer *ret);
+void app_get(const char *url, const char *via, const struct app_req *from, const char *user,
+	int timeout_ms, struct app_answer *ret);
 void app_answer_clear(struct app_answer *a);
 
 /* Flags: --name value or --name=value. An unknown flag, or --help, prints the usage and exits. */

@@ -60,7 +60,7 @@ static size_t on_data(char *p, size_t size, size_t n, void *ctx)
 	return len;
 }
 
-static struct curl_slist *headers_of(const struct app_req *from)
+static struct curl_slist *headers_of(const struct app_req *from, const char *user)
 {
 	struct curl_slist *list = NULL;
 	char line[1024];
@@ -68,7 +68,9 @@ static struct curl_slist *headers_of(const struct app_req *from)
 	for (size_t i = 0; from && i < sizeof(passed_on) / sizeof(passed_on[0]); i++) {
 		const char *v = app_header(from, passed_on[i]);
 
-		if (!v)
+		if (user && !strcmp(passed_on[i], "end-user"))
+			v = user;
+		if (!v || !*v)
 			continue;
 		snprintf(line, sizeof(line), "%s: %s", passed_on[i], v);
 		list = curl_slist_append(list, line);
@@ -76,11 +78,11 @@ static struct curl_slist *headers_of(const struct app_req *from)
 	return list;
 }
 
-void app_get(const char *url, const char *via, const struct app_req *from, int timeout_ms,
-	struct app_answer *ret)
+void app_get(const char *url, const char *via, const struct app_req *from, const char *user,
+	int timeout_ms, struct app_answer *ret)
 {
 	CURL *c = handle_get();
-	struct curl_slist *headers = headers_of(from);
+	struct curl_slist *headers = headers_of(from, user);
 	struct curl_slist *connect_to = NULL;
 	char curl_error[CURL_ERROR_SIZE] = "";
 	char target[128];
