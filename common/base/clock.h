@@ -31,6 +31,7 @@ struct mt_test_clock {
 void mt_test_clock_init(struct mt_test_clock *tc, int64_t mono_ns, int64_t wall_ns);
 void mt_test_clock_advance(struct mt_test_clock *tc, int64_t ns); /* both */
 
-/* RFC 3339 UTC, "2026-11-24T03:12:01.123Z"; buf of 32 bytes at least. */
+/* RFC 3339 UTC, "2026-11-24T03:12:01.123Z" (6 or 9 digits where the value has them); buf of 32
+ * bytes at least. */
 void mt_time_format(int64_t wall_ns, char *buf, size_t n);
 int mt_time_parse(const char *text, int64_t *ret_wall_ns); /* MT_INVALID */

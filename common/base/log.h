@@ -5,7 +5,7 @@
  *
  * A scope registers itself at its first use; its level follows the default until set by name, and
  * changes at run time (mt_log_set_level, the debug page and SIGHUP do). Output is one line, text or
- * JSON, to stderr or a file, written with one write(2). Never log secrets. Threads: any. */
+ * JSON, to stderr, written with one write(2). Never log secrets. Threads: any. */
 #pragma once
 
 #include <stdatomic.h>
@@ -56,9 +56,11 @@ bool mt_log_on(struct mt_log_scope *s, enum mt_level level);
 /* spec: "info" or "default:info,ads:debug". Returns MT_INVALID naming the bad part. */
 struct mt_err;
 int mt_log_configure(const char *spec, bool json, struct mt_err *err);
-int mt_log_set_level(const char *scope, enum mt_level level); /* "default" for all; MT_NOT_FOUND */
+/* "default" for all that have no level of their own by name. MT_NOT_FOUND: no such scope (yet). */
+int mt_log_set_level(const char *scope, enum mt_level level);
 int mt_log_level_parse(const char *text, enum mt_level *ret_level);
 /* Calls f for every registered scope: the debug page. */
 void mt_log_each(void (*f)(void *ctx, const char *scope, enum mt_level level), void *ctx);
-/* Redirects the lines (tests). NULL goes back to stderr. */
+/* Redirects the lines (tests). NULL goes back to stderr. The sink is called under the log's lock: it
+ * must not log. */
 void mt_log_set_sink(void (*sink)(void *ctx, const char *line, size_t n), void *ctx);
