@@ -12,7 +12,7 @@ void mt_buf_reserve(struct mt_buf *b, size_t more)
 
 	if (__builtin_add_overflow(b->n, more, &need) || need >= SIZE_MAX / 2)
 		abort(); /* a length computed wrongly: a bug of ours */
-	need++; /* the NUL */
+	need++;          /* the NUL */
 	if (need <= b->cap)
 		return;
 	cap = MT_MAX(b->cap * 2, (size_t)64);

@@ -109,7 +109,7 @@ bool mt_ip_is_loopback(const struct mt_ip *ip)
 static bool host_char(char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       c == '.' || c == '-' || c == '_';
+		c == '.' || c == '-' || c == '_';
 }
 
 int mt_hostport_parse(const char *text, char host[256], uint16_t *ret_port)

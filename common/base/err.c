@@ -104,11 +104,11 @@ int mt_code_http(int code)
 int mt_code_from_grpc(int grpc_status)
 {
 	switch (grpc_status) {
-	case 2: /* UNKNOWN */
-	case 13: /* INTERNAL */
+	case 2:                      /* UNKNOWN */
+	case 13:                     /* INTERNAL */
 	case 15: return MT_INTERNAL; /* DATA_LOSS */
-	case 9: return MT_CONFLICT; /* FAILED_PRECONDITION */
-	case 11: return MT_INVALID; /* OUT_OF_RANGE */
+	case 9: return MT_CONFLICT;  /* FAILED_PRECONDITION */
+	case 11: return MT_INVALID;  /* OUT_OF_RANGE */
 	default: break;
 	}
 	for (size_t i = 0; i < MT_ARRAY_SIZE(rows); i++)

@@ -98,8 +98,8 @@ static int sync_dir(const char *dir, struct mt_err *err)
 }
 
 /* Writes and syncs the new content in tmp (a template), which is left behind on success only. */
-static int write_aside(char *tmp, const char *path, const void *p, size_t n, unsigned mode,
-	struct mt_err *err)
+static int write_aside(
+	char *tmp, const char *path, const void *p, size_t n, unsigned mode, struct mt_err *err)
 {
 	MT_AUTO(closep) int fd = mkostemp(tmp, O_CLOEXEC);
 	int r = 0;
@@ -122,7 +122,8 @@ int mt_file_replace(const char *path, const void *p, size_t n, unsigned mode, st
 	MT_AUTO(mt_strfreep) char *dir = parent(path);
 	const char *slash = strrchr(path, '/');
 	/* A leading dot: who watches the folder skips it. */
-	MT_AUTO(mt_strfreep) char *tmp = mt_asprintf("%s/.%s.XXXXXX", dir, slash ? slash + 1 : path);
+	MT_AUTO(mt_strfreep)
+	char *tmp = mt_asprintf("%s/.%s.XXXXXX", dir, slash ? slash + 1 : path);
 	int r = write_aside(tmp, path, p, n, mode, err);
 
 	if (r < 0)

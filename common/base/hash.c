@@ -18,7 +18,7 @@ uint64_t mt_hash_str(const char *s)
 uint64_t mt_hash_mix(uint64_t a, uint64_t b)
 {
 	uint64_t h = a * 0x9e3779b97f4a7c15ULL + (b ^ (b >> 29)) * 0xbf58476d1ce4e5b9ULL +
-		     0x94d049bb133111ebULL;
+		0x94d049bb133111ebULL;
 
 	h ^= h >> 32;
 	h *= 0xd6e8feb86659fd93ULL;

@@ -57,7 +57,7 @@ int mt_log_level_parse(const char *text, enum mt_level *ret_level)
 
 static struct named *named_find(const char *name)
 {
-	mt_vec_each(&state.named, n)
+	mt_vec_each (&state.named, n)
 		if (strcmp(n->name, name) == 0)
 			return n;
 	return NULL;
@@ -139,14 +139,15 @@ void mt_log_each(void (*f)(void *ctx, const char *scope, enum mt_level level), v
 	for (struct mt_log_scope *s = state.scopes; s; s = s->next) {
 		bool seen = false;
 
-		mt_vec_each(&copy, c)
+		mt_vec_each (&copy, c)
 			seen |= strcmp(c->name, s->name) == 0;
 		if (!seen)
-			mt_vec_push(&copy, ((struct named){ (char *)s->name,
-						   (enum mt_level)atomic_load(&s->level) }));
+			mt_vec_push(&copy,
+				((struct named){
+					(char *)s->name, (enum mt_level)atomic_load(&s->level) }));
 	}
 	pthread_mutex_unlock(&lock);
-	mt_vec_each(&copy, c)
+	mt_vec_each (&copy, c)
 		f(ctx, c->name, c->level);
 	mt_vec_clear(&copy);
 }
@@ -160,7 +161,7 @@ struct spec {
 
 static void spec_clear(struct spec *s)
 {
-	mt_vec_each(&s->named, n)
+	mt_vec_each (&s->named, n)
 		mt_free(n->name);
 	mt_vec_clear(&s->named);
 }
@@ -197,11 +198,11 @@ int mt_log_configure(const char *text, bool json, struct mt_err *err)
 			return r;
 	atomic_store(&as_json, json);
 	pthread_mutex_lock(&lock);
-	mt_vec_each(&state.named, n)
+	mt_vec_each (&state.named, n)
 		mt_free(n->name);
 	mt_vec_clear(&state.named);
 	state.def = s.def;
-	mt_vec_each(&s.named, n)
+	mt_vec_each (&s.named, n)
 		named_set(n->name, n->level);
 	levels_apply();
 	pthread_mutex_unlock(&lock);
