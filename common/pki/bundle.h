@@ -21,5 +21,5 @@ int mt_bundle_merge(const char *pem_a, const char *pem_b, char **ret_pem, struct
 enum mt_cert_use { MT_CERT_USE_ANY, MT_CERT_USE_SERVER, MT_CERT_USE_CLIENT };
 /* Verifies a chain (leaf first) at a time: signatures, validity, CA flags, key usage, mt_svid_check().
  * td NULL: any trust domain. MT_UNAUTHENTICATED says why not. */
-int mt_bundle_verify(const struct mt_bundle *b, const struct mt_chain *c, int64_t now_ns, const char *td,
-		     enum mt_cert_use use, char ret_id[MT_SPIFFE_ID_MAX], struct mt_err *err);
+int mt_bundle_verify(const struct mt_bundle *b, const struct mt_chain *c, int64_t now_ns,
+	const char *td, enum mt_cert_use use, char ret_id[MT_SPIFFE_ID_MAX], struct mt_err *err);

@@ -9,7 +9,8 @@ enum { MT_CSR_MAX = 16 * 1024 }; /* bytes, PEM or DER */
 struct mt_csr;
 
 /* PEM of a CSR with spiffe_id as its one URI SAN (NULL: without), signed by key; heap (mt_free). */
-int mt_csr_make(const struct mt_key *key, const char *spiffe_id, char **ret_pem, struct mt_err *err);
+int mt_csr_make(
+	const struct mt_key *key, const char *spiffe_id, char **ret_pem, struct mt_err *err);
 /* One CSR, PEM or DER. Checks the signature (proof that the caller holds the key) and mt_key_check().
  * MT_INVALID, MT_LIMIT beyond MT_CSR_MAX. */
 int mt_csr_parse(const void *p, size_t n, struct mt_csr **ret, struct mt_err *err);

@@ -9,9 +9,9 @@
 enum {
 	MT_SPIFFE_URI_MAX = 2048, /* by the specification */
 	MT_SPIFFE_TD_MAX = 255,
-	MT_SPIFFE_NS_MAX = 63,	 /* a Kubernetes namespace: DNS label */
-	MT_SPIFFE_SA_MAX = 253,	 /* a service account: DNS subdomain */
-	MT_SPIFFE_ID_MAX = 600,	 /* longest of the mesh's form fits, with NUL: for buffers */
+	MT_SPIFFE_NS_MAX = 63,  /* a Kubernetes namespace: DNS label */
+	MT_SPIFFE_SA_MAX = 253, /* a service account: DNS subdomain */
+	MT_SPIFFE_ID_MAX = 600, /* longest of the mesh's form fits, with NUL: for buffers */
 };
 
 struct mt_spiffe {
@@ -29,6 +29,7 @@ int mt_spiffe_parse(const char *uri, struct mt_spiffe *ret, struct mt_err *err);
 /* "spiffe://td/ns/NS/sa/SA"; parts are checked: MT_INVALID. */
 int mt_spiffe_format(const struct mt_spiffe *id, char *buf, size_t n, struct mt_err *err);
 /* Convenience for mt_spiffe_format(). */
-int mt_spiffe_make(const char *td, const char *ns, const char *sa, char *buf, size_t n, struct mt_err *err);
+int mt_spiffe_make(
+	const char *td, const char *ns, const char *sa, char *buf, size_t n, struct mt_err *err);
 /* Is uri an id in trust domain td? */
 bool mt_spiffe_in_td(const char *uri, const char *td);
