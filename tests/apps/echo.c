@@ -127,7 +127,7 @@ static enum MHD_Result add_value(
 	char lower[256];
 	size_t i;
 
-	for (i = 0; key[i] && i < sizeof(lower) - 1; i++)
+	for (i = 0; i < sizeof(lower) - 1 && key[i]; i++)
 		lower[i] = (char)(key[i] >= 'A' && key[i] <= 'Z' ? key[i] + 32 : key[i]);
 	lower[i] = '\0';
 	json_object_set_new(
