@@ -198,14 +198,16 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < nstreams; i++)
 		stream_open(i);
 	int64_t end = app_now_us() + (int64_t)(atof(seconds) * 1e6);
-	while (!stop_asked && app_now_us() < end) {
-		poll(fds, nstreams, 20);
+	bool last;
+	do { /* once more after being told to stop: what has broken until then is counted */
+		last = stop_asked || app_now_us() >= end;
+		poll(fds, nstreams, last ? 0 : 20);
 		for (size_t i = 0; i < nstreams; i++)
 			if (fds[i].fd >= 0 && fds[i].revents)
 				stream_event(i);
-		for (size_t i = 0; i < nstreams; i++)
+		for (size_t i = 0; i < nstreams && !last; i++)
 			stream_tick(i, app_now_us());
-	}
+	} while (!last);
 	json_t *doc = json_pack("{s:I, s:I, s:o, s:I, s:o}", "streams", (json_int_t)nstreams,
 		"opened", (json_int_t)opened, "breaks", breaks, "lines", (json_int_t)lines,
 		"samples", samples);

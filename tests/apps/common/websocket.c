@@ -2,6 +2,7 @@
  * passes through proxies: text and binary frames as they come, pings answered, close answered.
  * Fragments are echoed frame by frame, which is a legal fragmented message again. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,7 @@ static void *ws_run(void *arg)
 	unsigned char *payload = malloc(MAX_FRAME);
 	struct timeval tv = { .tv_sec = 60 };
 
+	fcntl(w->fd, F_SETFL, fcntl(w->fd, F_GETFL) & ~O_NONBLOCK);
 	setsockopt(w->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	if (payload)
 		while (!app_stopping() && echo_frame(w, payload))

@@ -1,0 +1,73 @@
+"""Fixtures of the integration tests; see mesh.py for the mesh."""
+import pathlib
+import shutil
+import tempfile
+
+import pytest
+
+from util import APPS, Net, Process, http_request, wait_for
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Fixtures can see how the test went: item.failed."""
+    outcome = yield
+    if outcome.get_result().failed:
+        item.failed = True
+
+
+@pytest.fixture(scope="module")
+def net():
+    n = Net()
+    yield n
+    n.release()
+
+
+@pytest.fixture(scope="module")
+def tmp(request):
+    """A folder with a short path (Unix sockets go in it), kept when a test of the module failed."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="mt-"))
+    before = request.session.testsfailed
+    yield path
+    if request.session.testsfailed == before:
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        print(f"\nlogs and state of {request.module.__name__}: {path}")
+
+
+class Apps:
+    """Starts sample applications and ends them with the module."""
+
+    def __init__(self, net, tmp):
+        self.net, self.tmp, self.running = net, tmp, []
+
+    def start(self, name, *flags, label=None):
+        p = Process(label or f"{name}-{len(self.running)}", [APPS / name, *flags], self.tmp)
+        self.running.append(p.start())
+        return p
+
+    def echo(self, version="v1", name="echo", tcp=False, addr=None):
+        """An echo server; its process, with .addr ("ip:port") and .tcp_addr."""
+        ip = self.net.ip() if addr is None else None
+        addr = addr or f"{ip}:8000"
+        flags = ["--listen", addr, "--name", name, "--version", version]
+        if tcp:
+            flags += ["--tcp", f"{ip}:8001"]
+        p = self.start("echo", *flags, label=f"{name}-{version}-{len(self.running)}")
+        p.addr, p.tcp_addr = addr, f"{ip}:8001"
+        p.stats = lambda: http_request(addr, "/stats").json()
+        p.reset = lambda: http_request(addr, "/stats", method="DELETE")
+        wait_for(lambda: p.check() or http_request(addr, "/healthz").status == 200,
+                 what=f"{name} answers")
+        return p
+
+    def stop(self):
+        for p in self.running:
+            p.stop()
+
+
+@pytest.fixture(scope="module")
+def apps(net, tmp):
+    a = Apps(net, tmp)
+    yield a
+    a.stop()
