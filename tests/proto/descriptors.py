@@ -1,6 +1,6 @@
 """Where the descriptors come from: ours from protoc, the official ones from the registries.
 
-Envoy, xds and google.rpc: the Python modules of PyPI's `xds-protos` (pinned in
+Envoy, xds, udpa and google.rpc: the Python modules of PyPI's `xds-protos` (pinned in
 tests/requirements.txt) carry their descriptors. Istio: the Go module `istio.io/api` ships its
 .proto files; the `go` command fetches the pinned versions, protoc makes descriptors of them. What
 was made is kept in build/proto-test, so only the first run needs the network.
@@ -23,6 +23,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROTO = ROOT / "proto"
 CACHE = ROOT / "build" / "proto-test"
 WELL_KNOWN = "/usr/include"
+
+# The packages that xds-protos has.
+ENVOY = ("envoy.", "xds.", "udpa.", "google.rpc")
 
 # istio.io/api, newest first: today's, the last with Mixer's API, the last with rbac v1alpha1, and
 # two that still had the fields of 1.0. With the checksums of the module system.
@@ -83,7 +86,7 @@ def ours():
 @functools.cache
 def envoy():
     """All files of xds-protos that are in a package of ours."""
-    wanted = {f.package for f in ours() if f.package.startswith(("envoy.", "xds.", "google."))}
+    wanted = {f.package for f in ours() if f.package.startswith(ENVOY)}
     version = importlib.metadata.version("xds-protos")
     cached = CACHE / f"xds-protos-{version}.pb"
     if cached.exists():
