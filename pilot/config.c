@@ -1,0 +1,238 @@
+/* From Galley's objects to worlds.
+ *
+ * A change of endpoints becomes a world at once: it costs one load assignment a class. A change of
+ * rules waits for a short quiet (--debounce-after, at most --debounce-max from the first), since rules
+ * come in bursts and each world re-plans what it touches. Until the configuration is complete once,
+ * from Galley or from disk, there is no world and proxies wait: serving half of the configuration
+ * would take away what they have. */
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "pilot/metrics.h"
+#include "pilot/pilot.h"
+
+static struct mt_log_scope scope = MT_LOG_SCOPE("config");
+
+static const enum mt_kind_id kinds[] = {
+	MT_KIND_SERVICE_ENTRY, MT_KIND_VIRTUAL_SERVICE, MT_KIND_DESTINATION_RULE, MT_KIND_GATEWAY,
+	MT_KIND_SIDECAR,       MT_KIND_POLICY,		MT_KIND_MESH_POLICY,	  MT_KIND_PEER_AUTHENTICATION,
+	MT_KIND_MESH_CONFIG,
+};
+
+/* ---- worlds ---- */
+
+struct configs {
+	struct pilot *p;
+	struct pilot_config *v;
+	size_t n, cap;
+};
+
+static void add_config(void *ctx, struct mt_object *o)
+{
+	struct configs *c = ctx;
+
+	if (c->n == c->cap) {
+		c->cap = c->cap ? c->cap * 2 : 256;
+		c->v = mt_reallocarray(c->v, c->cap, sizeof(*c->v));
+	}
+	c->v[c->n++] = (struct pilot_config){ pilot_ids_of(c->p->ids, o), o };
+}
+
+static struct pilot_world *build_world(struct pilot *p)
+{
+	struct configs c = { .p = p };
+	struct pilot_services_in services = { 0 };
+	const struct pilot_mesh_local local = { .control_plane_tls = p->identity != NULL };
+
+	for (size_t i = 0; i < MT_ARRAY_SIZE(kinds); i++)
+		if (kinds[i] != MT_KIND_SERVICE_ENTRY)
+			mt_feed_each(p->feed, kinds[i], add_config, &c);
+	for (size_t i = 0; i < p->nregistries; i++)
+		p->registries[i]->ops->list(p->registries[i], &services);
+
+	struct pilot_world *w = pilot_world_build(&(struct pilot_world_in){
+		.domain = p->opts->domain,
+		.root_namespace = p->opts->root_namespace,
+		.trust_domain = p->opts->common.trust_domain,
+		.local = &local,
+		.configs = c.v,
+		.nconfigs = c.n,
+		.services = services.v,
+		.nservices = services.n,
+	});
+	pilot_services_in_clear(&services);
+	mt_free(c.v);
+	return w;
+}
+
+/* The cheap way, when the services whose endpoints changed are the ones that the world serves under
+ * their names (another registry or object may have won the name). */
+static struct pilot_world *update_world(struct pilot *p)
+{
+	const struct pilot_world *old = push_current(p->push);
+
+	if (!old || p->dirty.index)
+		return NULL;
+	for (size_t i = 0; i < p->eps.n; i++) {
+		int at = pilot_world_find(old, p->eps.v[i].hostname, p->eps.v[i].ns);
+		if (at < 0 || pilot_world_service(old, (size_t)at, NULL)->hash != p->eps.svc[i]->hash)
+			return NULL;
+	}
+	return pilot_world_update(old, p->eps.v, p->eps.n);
+}
+
+static void apply(void *arg)
+{
+	struct pilot *p = arg;
+
+	mt_timer_stop(p->debounce);
+	if (!p->synced || !p->dirty.any)
+		return;
+	const struct pilot_world *old = push_current(p->push);
+	struct pilot_world *w = update_world(p);
+	if (!w) {
+		p->dirty.index = true;
+		w = build_world(p);
+	} else if (pilot_world_addresses_hash(w) != pilot_world_addresses_hash(old)) {
+		pilot_flow_endpoints(&p->dirty, true);
+	}
+	push_world(p->push, w, &p->dirty, p->eps.v, p->eps.n);
+	pilot_world_unref(w);
+	mt_metric_set(mt_daemon_metrics(p->d), METRIC_pilot_virt_services,
+		      (double)pilot_config_count(p, MT_KIND_VIRTUAL_SERVICE));
+	pilot_endpoints_changes_clear(&p->eps);
+	p->dirty = (struct pilot_dirty){ 0 };
+	mt_daemon_ready(p->d, "configuration", true, "");
+}
+
+static void schedule(struct pilot *p)
+{
+	if (!p->synced || !p->dirty.any)
+		return; /* apply() comes back to it when the configuration is complete */
+	if (!p->dirty.index && push_current(p->push)) {
+		apply(p);
+		return;
+	}
+	int64_t age = mt_mono(mt_loop_clock(p->loop)) - p->dirty.since_ns;
+	int64_t left = MT_MAX(p->opts->debounce_max - age, 0);
+	mt_timer_start(p->debounce, MT_MIN(p->opts->debounce_after, left), 0);
+}
+
+/* ---- the feed ---- */
+
+static void object_changed(struct pilot *p, const struct mt_feed_change *c)
+{
+	const struct mt_object *o = c->new ? c->new : c->old;
+	enum mt_kind_id kind = o->kind->id;
+
+	if (kind != MT_KIND_SERVICE_ENTRY) {
+		pilot_flow_object(&p->dirty, kind);
+		return;
+	}
+	for (size_t i = 0; i < p->nregistries; i++) {
+		const struct pilot_registry_ops *ops = p->registries[i]->ops;
+		struct mt_err err = { 0 };
+		enum pilot_services_change change =
+			ops->object ? ops->object(p->registries[i], c, &p->eps, &err) : PILOT_SERVICES_SAME;
+		if (err.code < 0) {
+			char title[600];
+			mt_log_error(&scope, "object not usable, what was there before stays",
+				     MT_S("object", mt_object_title(o, title, sizeof(title))),
+				     MT_S("path", err.path), MT_S("why", err.msg));
+			mt_metric_add(mt_daemon_metrics(p->d), METRIC_pilot_config_errors, 1, o->kind->kind);
+		}
+		if (change == PILOT_SERVICES_CHANGED)
+			pilot_flow_services(&p->dirty);
+		else if (change == PILOT_SERVICES_ENDPOINTS)
+			pilot_flow_endpoints(&p->dirty, false);
+	}
+}
+
+static void changed(void *ctx, const struct mt_feed_change *c, size_t n)
+{
+	struct pilot *p = ctx;
+
+	if (!p->dirty.any)
+		p->dirty.since_ns = mt_mono(mt_loop_clock(p->loop));
+	for (size_t i = 0; i < n; i++)
+		object_changed(p, &c[i]);
+	schedule(p);
+}
+
+static void state_changed(void *ctx, bool connected, bool synced, const char *why)
+{
+	struct pilot *p = ctx;
+
+	if (connected)
+		mt_log_info(&scope, "Galley connected", MT_S("server", p->opts->config_server));
+	else
+		mt_log_warn(&scope, "Galley away, serving what is known", MT_S("server", p->opts->config_server),
+			    MT_S("why", why ? why : ""));
+	if (!synced || p->synced)
+		return;
+	p->synced = true;
+	if (!p->dirty.any) { /* complete, and empty: that is a world too */
+		p->dirty.since_ns = mt_mono(mt_loop_clock(p->loop));
+		pilot_flow_services(&p->dirty);
+	}
+	/* From disk, this runs inside mt_feed_start(), before there is a feed to list objects of. */
+	mt_timer_start(p->debounce, 0, 0);
+}
+
+int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err)
+{
+	struct pilot *p = self;
+	static const struct pilot_registry_ops *const all[] = {
+#define REGISTRY(name) &pilot_registry_##name,
+#include "pilot/registry/registries.def"
+#undef REGISTRY
+	};
+
+	p->ids = pilot_ids_new();
+	for (size_t i = 0; i < MT_ARRAY_SIZE(all); i++)
+		p->registries[p->nregistries++] = all[i]->open(p->ids);
+	p->debounce = mt_timer_new(p->loop, apply, p);
+	mt_daemon_ready(d, "configuration", false, "waiting for configuration from Galley");
+	return mt_feed_start(p->loop,
+			     &(struct mt_feed_opts){
+				     .env = p->env,
+				     .server = p->opts->config_server,
+				     .identity = p->identity,
+				     .server_ids = NULL,
+				     .node_id = "pilot",
+				     .kinds = kinds,
+				     .nkinds = MT_ARRAY_SIZE(kinds),
+				     .state = mt_daemon_state(d),
+				     .changed = changed,
+				     .state_changed = state_changed,
+				     .ctx = p,
+			     },
+			     &p->feed, err);
+}
+
+void pilot_config_stop(struct mt_daemon *d, void *self)
+{
+	struct pilot *p = self;
+
+	(void)d;
+	mt_feed_stop(p->feed);
+	mt_timer_free(p->debounce);
+	pilot_endpoints_changes_clear(&p->eps);
+	for (size_t i = 0; i < p->nregistries; i++)
+		p->registries[i]->ops->close(p->registries[i]);
+	pilot_ids_free(p->ids);
+}
+
+static void count_one(void *ctx, struct mt_object *o)
+{
+	(void)o;
+	++*(size_t *)ctx;
+}
+
+size_t pilot_config_count(struct pilot *p, enum mt_kind_id kind)
+{
+	size_t n = 0;
+	mt_feed_each(p->feed, kind, count_one, &n);
+	return n;
+}

@@ -1,0 +1,44 @@
+/* The daemon: what its components share. Everything on the loop thread. */
+#pragma once
+
+#include "common/feed/feed.h"
+#include "common/rpc/rpc.h"
+#include "common/run/daemon.h"
+#include "common/xds/server.h"
+#include "pilot/flow.h"
+#include "pilot/options.h"
+#include "pilot/push/push.h"
+#include "pilot/registry/registry.h"
+
+enum { PILOT_REGISTRIES_MAX = 8 };
+
+struct pilot {
+	struct mt_daemon *d;
+	const struct pilot_options *opts;
+	struct mt_loop *loop;
+	struct mt_rpc_env *env;
+	struct mt_identity_slot *identity; /* NULL with --tls off */
+	struct pilot_ids *ids;
+	struct pilot_registry *registries[PILOT_REGISTRIES_MAX];
+	size_t nregistries;
+	struct mt_feed *feed;
+	bool synced; /* configuration is complete: from Galley or from disk */
+	struct push *push;
+	struct mt_xds_server *xds;
+	struct mt_rpc_server *plain, *secure;
+
+	/* what changed since the world was built */
+	struct pilot_dirty dirty;
+	struct pilot_endpoints_changes eps;
+	struct mt_timer *debounce;
+};
+
+/* config.c: the feed, registries and when a change becomes a world */
+int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err);
+void pilot_config_stop(struct mt_daemon *d, void *self);
+size_t pilot_config_count(struct pilot *p, enum mt_kind_id kind);
+/* serve.c: discovery for proxies */
+int pilot_serve_start(struct mt_daemon *d, void *self, struct mt_err *err);
+void pilot_serve_stop(struct mt_daemon *d, void *self);
+/* pages.c: /debug */
+int pilot_pages_start(struct mt_daemon *d, void *self, struct mt_err *err);

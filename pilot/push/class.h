@@ -1,0 +1,28 @@
+/* Resources of one class of proxies in one table: computed from any of its members, shared by all.
+ *
+ * A class keeps each resource with the fingerprint of what it was made from, so that computing again
+ * builds only what changed, and hands out the same set when nothing did. Loop thread; the sets that
+ * it hands out are immutable. */
+#pragma once
+
+#include "common/base/map.h"
+#include "common/xds/set.h"
+#include "pilot/translate/translate.h"
+
+struct push_class {
+	enum pilot_table table;
+	char *key;
+	unsigned refs;	   /* views that use it */
+	uint64_t epoch;	   /* of the last computation, 0 never */
+	struct mt_map *items;  /* name -> struct push_item */
+	struct mt_map *vhosts; /* PILOT_ROUTES: "route/vhost" -> struct push_vhost */
+	struct mt_set *set;    /* NULL until computed */
+};
+
+struct push_class *push_class_new(enum pilot_table table, const char *key);
+void push_class_free(struct push_class *c); /* NULL allowed */
+
+/* Brings the whole table up to date with the job's world. Returns how many resources were built. */
+size_t push_class_compute(struct push_class *c, struct pilot_job *j, struct mt_arena *a, uint64_t epoch);
+/* PILOT_ENDPOINTS: only these clusters. */
+size_t push_class_patch(struct push_class *c, struct pilot_job *j, const char *const *names, size_t n);

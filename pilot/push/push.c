@@ -1,0 +1,315 @@
+/* How a change travels:
+ *
+ *   endpoints only: for each endpoint class, the load assignments of the services that changed are
+ *     built again and patched into its set. Keys do not move, so views stay.
+ *   anything else: each proxy's class keys are computed from the new index; proxies whose keys moved
+ *     enter other views; classes that the declared flow marks are computed once each.
+ *
+ * Then every view of which a set changed gets a new snapshot, and its proxies are told. A proxy that
+ * connects before there is a world waits; one that connects later usually enters a view that exists
+ * and costs a look-up. */
+#include "pilot/push/push.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "pilot/metrics.h"
+#include "pilot/push/admit.h"
+#include "pilot/push/view.h"
+
+static struct mt_log_scope scope = MT_LOG_SCOPE("ads");
+
+/* Clusters before what routes to them, endpoints again after their clusters (Envoy warms a changed
+ * cluster until its endpoints come), clusters removed last. */
+const struct mt_xds_type push_types[PUSH_TYPES] = {
+	[PUSH_CDS] = { "CDS", "type.googleapis.com/envoy.config.cluster.v3.Cluster", .wildcard = true, .needs = -1,
+		       .resend_with = -1, .keep_until_users_ack = true },
+	[PUSH_EDS] = { "EDS", "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment", .needs = -1,
+		       .resend_with = PUSH_CDS, .keep_until_users_ack = true },
+	[PUSH_LDS] = { "LDS", "type.googleapis.com/envoy.config.listener.v3.Listener", .wildcard = true,
+		       .needs = PUSH_CDS, .resend_with = -1 },
+	[PUSH_RDS] = { "RDS", "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", .needs = PUSH_CDS,
+		       .resend_with = -1 },
+};
+
+static const char *const table_names[PILOT_TABLES] = {
+	[PILOT_CLUSTERS] = "clusters",	 [PILOT_CLUSTERS_INBOUND] = "clusters_inbound",
+	[PILOT_ENDPOINTS] = "endpoints", [PILOT_LISTENERS] = "listeners",
+	[PILOT_ROUTES] = "routes",	 [PILOT_LISTENERS_INBOUND] = "listeners_inbound",
+};
+
+struct push {
+	struct mt_loop *loop;
+	struct mt_metrics *metrics;
+	unsigned max_proxies;
+	struct pilot_world *world;
+	uint64_t epoch; /* of the world: grows with each */
+	uint64_t next_id; /* of snapshots */
+	struct push_views views;
+	struct push_proxy *first;
+	unsigned n;
+};
+
+struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned max_proxies)
+{
+	struct push *p = MT_NEW(struct push);
+	p->loop = l;
+	p->metrics = metrics;
+	p->max_proxies = max_proxies;
+	push_views_init(&p->views);
+	return p;
+}
+
+void push_free(struct push *p)
+{
+	if (!p)
+		return;
+	push_views_clear(&p->views);
+	pilot_world_unref(p->world);
+	mt_free(p);
+}
+
+/* ---- views and snapshots ---- */
+
+static void enter_view(struct push *p, struct push_proxy *x)
+{
+	MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
+	struct pilot_class_key keys[PILOT_TABLES];
+
+	pilot_class_keys(p->world, x->proxy, a, keys);
+	push_view_enter(&p->views, x, keys);
+}
+
+static void refresh_view(struct push *p, struct push_view *v, unsigned tables, int64_t made_ns)
+{
+	push_view_compute(v, p->world, p->epoch, tables);
+	if (!push_view_snapshot(v, p->next_id + 1, made_ns))
+		return;
+	p->next_id++;
+	for (struct push_proxy *x = v->first; x; x = x->view_next)
+		mt_xds_sub_publish(x->sub, v->snap);
+}
+
+static void count_classes(struct push *p)
+{
+	for (int t = 0; t < PILOT_TABLES; t++)
+		mt_metric_set(p->metrics, METRIC_pilot_classes, (double)mt_map_size(p->views.classes[t]), table_names[t]);
+}
+
+/* A proxy whose certificate and registry no longer agree is sent away; the list may shrink. */
+static int admit(struct push *p, struct push_proxy *x, struct mt_err *err)
+{
+	struct pilot_proxy *proxy;
+	int r = pilot_admit(p->world, x->claimed, mt_xds_sub_peer(x->sub), &proxy, err);
+
+	if (r < 0)
+		return r;
+	pilot_proxy_unref(x->proxy);
+	x->proxy = proxy;
+	return 0;
+}
+
+static void regroup(struct push *p)
+{
+	for (struct push_proxy *x = p->first, *next; x; x = next) {
+		struct mt_err err = { 0 };
+		next = x->next;
+		if (admit(p, x, &err) < 0) {
+			mt_log_warn(&scope, "proxy sent away", MT_S("proxy", x->claimed->node_id), MT_S("why", err.msg));
+			mt_metric_add(p->metrics, METRIC_pilot_proxies_refused, 1, mt_code_name(err.code));
+			mt_xds_sub_close(x->sub, err.code, err.msg);
+			continue;
+		}
+		struct push_view *old = x->view;
+		enter_view(p, x);
+		if (x->view != old && x->view->snap)
+			mt_xds_sub_publish(x->sub, x->view->snap);
+	}
+}
+
+/* ---- changes ---- */
+
+static void patch_endpoints(struct push *p, struct push_view *v, const struct pilot_endpoints_change *eps, size_t n)
+{
+	struct push_class *c = v->classes[PILOT_ENDPOINTS];
+
+	if (c->epoch == p->epoch)
+		return;
+	MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
+	struct pilot_job *j = pilot_job_new(p->world, v->first->proxy, a);
+	for (size_t i = 0; i < n; i++) {
+		int svc = pilot_world_find(p->world, eps[i].hostname, eps[i].ns);
+		if (svc < 0)
+			continue;
+		const char **names;
+		size_t nnames = pilot_clusters_of(j, (uint32_t)svc, &names);
+		push_class_patch(c, j, names, nnames);
+	}
+	c->epoch = p->epoch;
+}
+
+static void endpoints_only(struct push *p, const struct pilot_dirty *d, const struct pilot_endpoints_change *eps,
+			   size_t neps)
+{
+	for (struct mt_map_it it = { 0 }; mt_map_next(p->views.views, &it);)
+		patch_endpoints(p, it.value, eps, neps);
+	for (struct mt_map_it it = { 0 }; mt_map_next(p->views.views, &it);)
+		refresh_view(p, it.value, 0, d->since_ns);
+}
+
+void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty *d,
+		const struct pilot_endpoints_change *eps, size_t neps)
+{
+	int64_t start = mt_mono(mt_loop_clock(p->loop));
+	bool first = !p->world;
+
+	pilot_world_ref(w);
+	pilot_world_unref(p->world);
+	p->world = w;
+	p->epoch++;
+	if (!first && !d->index && !(d->tables & T_INBOUND)) {
+		endpoints_only(p, d, eps, neps);
+	} else {
+		regroup(p);
+		for (struct mt_map_it it = { 0 }; mt_map_next(p->views.views, &it);)
+			refresh_view(p, it.value, d->tables, d->since_ns);
+	}
+	count_classes(p);
+	mt_metric_add(p->metrics, METRIC_pilot_push_reasons, 1, d->reason ? d->reason : "start");
+	mt_metric_set(p->metrics, METRIC_pilot_services, (double)pilot_world_nservices(w));
+	mt_metric_observe(p->metrics, METRIC_pilot_compute_seconds,
+			  (double)(mt_mono(mt_loop_clock(p->loop)) - start) / MT_NS_PER_SEC);
+}
+
+const struct pilot_world *push_current(const struct push *p)
+{
+	return p->world;
+}
+
+/* ---- proxies come and go ---- */
+
+static void proxy_free(struct push_proxy *x)
+{
+	pilot_proxy_unref(x->proxy);
+	pilot_proxy_unref(x->claimed);
+	mt_free(x);
+}
+
+static int refuse(struct push *p, struct mt_xds_sub *s, const struct mt_err *err)
+{
+	const Core__Node *node = mt_xds_sub_node(s);
+
+	mt_log_warn(&scope, "proxy refused", MT_S("proxy", node && node->id ? node->id : ""),
+		    MT_S("peer", mt_xds_sub_peer(s)->addr), MT_S("why", err->msg));
+	mt_metric_add(p->metrics, METRIC_pilot_proxies_refused, 1, mt_code_name(err->code));
+	return err->code;
+}
+
+static int attach(void *ctx, struct mt_xds_sub *s, struct mt_err *ret_err)
+{
+	struct push *p = ctx;
+	struct mt_err err = { 0 };
+	struct push_proxy *x = MT_NEW(struct push_proxy);
+	int r;
+
+	x->sub = s;
+	if (p->n >= p->max_proxies)
+		r = mt_fail(&err, MT_LIMIT, NULL, "%u proxies are connected (--max-proxies)", p->n);
+	else if ((r = pilot_proxy_new(mt_xds_sub_node(s), &x->claimed, &err)) == 0)
+		r = admit(p, x, &err);
+	if (r < 0) {
+		if (ret_err)
+			*ret_err = err;
+		proxy_free(x);
+		return refuse(p, s, &err);
+	}
+
+	x->connected_ns = mt_wall(mt_loop_clock(p->loop));
+	strncpy(x->spiffe_id, mt_xds_sub_peer(s)->spiffe_id, sizeof(x->spiffe_id) - 1);
+	x->next = p->first;
+	if (p->first)
+		p->first->prev = x;
+	p->first = x;
+	p->n++;
+	mt_xds_sub_set_user(s, x);
+	mt_metric_set(p->metrics, METRIC_pilot_xds, p->n);
+	mt_log_info(&scope, "proxy connected", MT_S("proxy", x->claimed->node_id), MT_S("identity", x->spiffe_id),
+		    MT_S("variant", mt_xds_sub_delta(s) ? "delta" : "state-of-the-world"), MT_I("proxies", p->n));
+	if (!p->world)
+		return 0;
+	enter_view(p, x);
+	if (x->view->snap)
+		mt_xds_sub_publish(s, x->view->snap);
+	else
+		refresh_view(p, x->view, T_ALL, mt_mono(mt_loop_clock(p->loop)));
+	return 0;
+}
+
+static void detach(void *ctx, struct mt_xds_sub *s)
+{
+	struct push *p = ctx;
+	struct push_proxy *x = mt_xds_sub_user(s);
+
+	mt_log_info(&scope, "proxy gone", MT_S("proxy", x->claimed->node_id));
+	push_view_leave(&p->views, x);
+	if (x->next)
+		x->next->prev = x->prev;
+	if (x->prev)
+		x->prev->next = x->next;
+	else
+		p->first = x->next;
+	p->n--;
+	mt_metric_set(p->metrics, METRIC_pilot_xds, p->n);
+	proxy_free(x);
+}
+
+static void event(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev)
+{
+	struct push *p = ctx;
+	struct push_proxy *x = mt_xds_sub_user(s);
+
+	if (ev->kind == MT_XDS_NACK) {
+		mt_metric_add(p->metrics, METRIC_pilot_total_xds_rejects, 1, push_types[ev->type].name);
+		mt_log_error(&scope, "proxy rejected configuration", MT_S("proxy", x->claimed->node_id),
+			     MT_S("type", push_types[ev->type].name), MT_S("why", ev->message));
+		return;
+	}
+	const struct mt_snapshot *snap = push_snapshot(x);
+	if (snap && snap->id == ev->snapshot_id)
+		mt_metric_observe(p->metrics, METRIC_pilot_proxy_convergence_time,
+				  (double)(mt_mono(mt_loop_clock(p->loop)) - snap->made_ns) / MT_NS_PER_SEC);
+}
+
+const struct mt_xds_app push_app = { .attach = attach, .detach = detach, .event = event };
+
+/* ---- pages ---- */
+
+const struct push_proxy *push_proxies(const struct push *p)
+{
+	return p->first;
+}
+
+const struct push_proxy *push_find(const struct push *p, const char *id)
+{
+	for (const struct push_proxy *x = p->first; x; x = x->next)
+		if (strcmp(x->claimed->node_id, id) == 0 || strcmp(x->claimed->id, id) == 0)
+			return x;
+	return NULL;
+}
+
+const struct mt_snapshot *push_snapshot(const struct push_proxy *x)
+{
+	return x->view ? x->view->snap : NULL;
+}
+
+const char *push_table_name(enum pilot_table t)
+{
+	return table_names[t];
+}
+
+size_t push_class_count(const struct push *p, enum pilot_table t)
+{
+	return mt_map_size(p->views.classes[t]);
+}

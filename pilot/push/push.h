@@ -1,0 +1,50 @@
+/* The push engine: from the world to what each proxy is sent.
+ *
+ *   world ── classes (one a table and key) ── views (one a combination of classes) ── proxies
+ *
+ * A view is the set of proxies that share all their tables, and has one snapshot for all of them. A
+ * change recomputes the classes that it touches, once each; views of which a set changed get a new
+ * snapshot, and their proxies are woken. Loop thread. */
+#pragma once
+
+#include "common/run/loop.h"
+#include "common/run/metrics.h"
+#include "common/xds/server.h"
+#include "pilot/flow.h"
+#include "pilot/model/world.h"
+
+enum push_type { PUSH_CDS, PUSH_EDS, PUSH_LDS, PUSH_RDS, PUSH_TYPES };
+extern const struct mt_xds_type push_types[PUSH_TYPES];
+
+struct push;
+struct push_view;
+
+struct push_proxy { /* one connected proxy; owned by the engine */
+	struct mt_xds_sub *sub;
+	struct pilot_proxy *proxy;   /* as translated: labels from the registry where it is known */
+	struct pilot_proxy *claimed; /* as it describes itself */
+	struct push_view *view;	     /* NULL before there is a world */
+	int64_t connected_ns;	     /* wall clock */
+	char spiffe_id[256];	     /* "" on plaintext */
+	struct push_proxy *prev, *next;		  /* all */
+	struct push_proxy *view_prev, *view_next; /* of the view */
+};
+
+struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned max_proxies);
+void push_free(struct push *p);
+
+/* A new world (a reference is taken). d says what changed since the one before; eps which services'
+ * endpoints changed, when that is all. */
+void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty *d,
+		const struct pilot_endpoints_change *eps, size_t neps);
+const struct pilot_world *push_current(const struct push *p); /* NULL before the first */
+
+/* Callbacks of the discovery server; ctx is the struct push. */
+extern const struct mt_xds_app push_app;
+
+/* Pages. */
+const struct push_proxy *push_proxies(const struct push *p); /* first of the list */
+const struct push_proxy *push_find(const struct push *p, const char *id); /* node id or name.namespace; NULL */
+const struct mt_snapshot *push_snapshot(const struct push_proxy *x); /* borrowed, NULL */
+const char *push_table_name(enum pilot_table t);
+size_t push_class_count(const struct push *p, enum pilot_table t);

@@ -1,0 +1,187 @@
+#include "pilot/push/view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/base/vec.h"
+
+void push_views_init(struct push_views *v)
+{
+	for (int t = 0; t < PILOT_TABLES; t++)
+		v->classes[t] = mt_map_new();
+	v->views = mt_map_new();
+}
+
+static void class_release(struct push_views *v, struct push_class *c)
+{
+	if (--c->refs)
+		return;
+	mt_map_del(v->classes[c->table], c->key);
+	push_class_free(c);
+}
+
+static void view_free(struct push_views *v, struct push_view *view)
+{
+	for (int t = 0; t < PILOT_TABLES; t++)
+		mt_set_unref(view->made_of[t]);
+	for (int t = 0; t < PILOT_TABLES; t++)
+		class_release(v, view->classes[t]);
+	mt_snapshot_unref(view->snap);
+	mt_free(view->key);
+	mt_free(view);
+}
+
+void push_views_clear(struct push_views *v)
+{
+	for (struct mt_map_it it = { 0 }; mt_map_next(v->views, &it);)
+		view_free(v, it.value);
+	mt_map_free(v->views, NULL);
+	for (int t = 0; t < PILOT_TABLES; t++)
+		mt_map_free(v->classes[t], NULL);
+}
+
+void push_view_leave(struct push_views *v, struct push_proxy *x)
+{
+	struct push_view *view = x->view;
+
+	if (!view)
+		return;
+	if (x->view_next)
+		x->view_next->view_prev = x->view_prev;
+	if (x->view_prev)
+		x->view_prev->view_next = x->view_next;
+	else
+		view->first = x->view_next;
+	x->view = NULL;
+	x->view_prev = x->view_next = NULL;
+	if (--view->n == 0) {
+		mt_map_del(v->views, view->key);
+		view_free(v, view);
+	}
+}
+
+static struct push_class *class_get(struct push_views *v, enum pilot_table t, const char *key)
+{
+	struct push_class *c = mt_map_get(v->classes[t], key);
+
+	if (!c) {
+		c = push_class_new(t, key);
+		mt_map_put(v->classes[t], key, c);
+	}
+	c->refs++;
+	return c;
+}
+
+void push_view_enter(struct push_views *v, struct push_proxy *x, const struct pilot_class_key keys[PILOT_TABLES])
+{
+	struct push_class *classes[PILOT_TABLES];
+	char key[PILOT_TABLES * 20 + 1];
+	size_t n = 0;
+
+	for (enum pilot_table t = 0; t < PILOT_TABLES; t++) {
+		classes[t] = class_get(v, t, keys[t].text);
+		n += (size_t)snprintf(key + n, sizeof(key) - n, "%p ", (void *)classes[t]);
+	}
+	struct push_view *view = mt_map_get(v->views, key);
+	if (view) {
+		for (enum pilot_table t = 0; t < PILOT_TABLES; t++)
+			class_release(v, classes[t]);
+	} else {
+		view = MT_NEW(struct push_view);
+		view->key = mt_strdup(key);
+		memcpy(view->classes, classes, sizeof(classes));
+		mt_map_put(v->views, key, view);
+	}
+	if (x->view == view)
+		return;
+	push_view_leave(v, x);
+	x->view = view;
+	x->view_next = view->first;
+	if (view->first)
+		view->first->view_prev = x;
+	view->first = x;
+	view->n++;
+}
+
+void push_view_compute(struct push_view *v, const struct pilot_world *w, uint64_t epoch, unsigned tables)
+{
+	MT_AUTO(mt_arena_freep) struct mt_arena *a = NULL;
+	struct pilot_job *j = NULL;
+
+	for (enum pilot_table t = 0; t < PILOT_TABLES; t++) {
+		struct push_class *c = v->classes[t];
+		if (c->set && (c->epoch == epoch || !(tables & 1u << t)))
+			continue;
+		if (!j) {
+			a = mt_arena_new(0);
+			j = pilot_job_new(w, v->first->proxy, a);
+		}
+		push_class_compute(c, j, a, epoch);
+	}
+}
+
+/* Both halves of a table as one set; most views have no inbound part and share the outbound one. */
+static struct mt_set *join(struct mt_set *out, struct mt_set *in)
+{
+	if (mt_set_size(in) == 0)
+		return mt_set_ref(out);
+	if (mt_set_size(out) == 0)
+		return mt_set_ref(in);
+	size_t n = mt_set_size(in);
+	struct mt_res **res = mt_reallocarray(NULL, n, sizeof(struct mt_res *));
+	for (size_t i = 0; i < n; i++)
+		res[i] = mt_res_ref(mt_set_at(in, i));
+	struct mt_set *both = mt_set_patch(out, res, n, NULL, 0);
+	mt_free(res);
+	return both;
+}
+
+static const struct {
+	enum push_type type;
+	int tables[2]; /* -1: none */
+} parts[] = {
+	{ PUSH_CDS, { PILOT_CLUSTERS, PILOT_CLUSTERS_INBOUND } },
+	{ PUSH_EDS, { PILOT_ENDPOINTS, -1 } },
+	{ PUSH_LDS, { PILOT_LISTENERS, PILOT_LISTENERS_INBOUND } },
+	{ PUSH_RDS, { PILOT_ROUTES, -1 } },
+};
+
+static bool part_changed(const struct push_view *v, size_t i)
+{
+	for (int k = 0; k < 2; k++) {
+		int t = parts[i].tables[k];
+		if (t >= 0 && v->classes[t]->set != v->made_of[t])
+			return true;
+	}
+	return false;
+}
+
+bool push_view_snapshot(struct push_view *v, uint64_t id, int64_t made_ns)
+{
+	struct mt_snapshot *snap = mt_snapshot_new(id, made_ns, PUSH_TYPES);
+	bool changed = !v->snap;
+
+	for (size_t i = 0; i < MT_ARRAY_SIZE(parts); i++) {
+		enum push_type type = parts[i].type;
+		int second = parts[i].tables[1];
+		if (v->snap && !part_changed(v, i)) {
+			snap->sets[type] = mt_set_ref(v->snap->sets[type]);
+			continue;
+		}
+		snap->sets[type] = join(v->classes[parts[i].tables[0]]->set, second >= 0 ? v->classes[second]->set : NULL);
+		changed = changed || mt_set_hash(snap->sets[type]) != mt_set_hash(v->snap->sets[type]);
+	}
+	if (!changed) {
+		mt_snapshot_unref(snap);
+		return false;
+	}
+	for (int t = 0; t < PILOT_TABLES; t++) {
+		struct mt_set *old = v->made_of[t];
+		v->made_of[t] = mt_set_ref(v->classes[t]->set);
+		mt_set_unref(old);
+	}
+	mt_snapshot_unref(v->snap);
+	v->snap = snap;
+	return true;
+}
