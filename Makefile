@@ -80,7 +80,6 @@ $(PB)/%.pb-c.c $(PB)/%.pb-c.h &: $(1)/%.proto
 endef
 $(eval $(call protoc_rule,proto))
 $(eval $(call protoc_rule,/usr/include))
-$(PROTO_H): %.h: %.c ;
 # A .proto that went away is no error for what was generated with it.
 %.proto: ;
 

@@ -1,5 +1,6 @@
 /* The attribute language: precedence, types, absence, functions, limits. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +41,7 @@ static void teardown(void)
 /* Result as text; "!NOT_FOUND ..." style for errors of evaluation, "?column n: ..." of compilation. */
 static const char *eval(const char *text)
 {
-	static char out[700];
+	static char out[900];
 	struct mt_err err = { 0 };
 	struct mt_value v;
 	MT_AUTO(mt_expr_freep) struct mt_expr *e = NULL;
