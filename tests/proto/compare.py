@@ -102,10 +102,16 @@ def compare(ours, generations):
     faults = []
     for name, m in ours.messages.items():
         known = [g.messages[name] for g in generations if name in g.messages]
-        faults += message_faults(name, m, known) if known else [f"{name}: official has no such message"]
+        if known:
+            faults += message_faults(name, m, known)
+        else:
+            faults.append(f"{name}: official has no such message")
     for name, e in ours.enums.items():
         known = [g.enums[name] for g in generations if name in g.enums]
-        faults += enum_faults(name, e, known) if known else [f"{name}: official has no such enum"]
+        if known:
+            faults += enum_faults(name, e, known)
+        else:
+            faults.append(f"{name}: official has no such enum")
     return faults
 
 
