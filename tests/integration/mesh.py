@@ -150,7 +150,7 @@ class Workload:
                  name=None, egress_hosts=None, account=None, sidecar=True, listed=True):
         self.mesh, self.app, self.version, self.namespace = mesh, app, version, namespace
         self.name = name or f"{app}-{version}"
-        self.labels = {"app": app, "version": version, **(labels or {})}
+        self.labels = {"app": app, "version": version, "instance": self.name, **(labels or {})}
         self.account = account or app
         self.outer, self.inner = mesh.net.ip(), mesh.net.ip()
         self.tcp, self.sidecar, self.listed = tcp, sidecar, listed
@@ -224,8 +224,7 @@ class Workload:
                            "captureMode": "NONE", "hosts": [f"./{app}.{self.namespace}.{DOMAIN}"]})
         return {"apiVersion": "networking.istio.io/v1alpha3", "kind": "Sidecar",
                 "metadata": {"name": self.name, "namespace": self.namespace},
-                "spec": {"workloadSelector": {"labels": {"app": self.app,
-                                                         "version": self.version}},
+                "spec": {"workloadSelector": {"labels": {"instance": self.name}},
                          "ingress": ingress, "egress": egress}}
 
 
