@@ -29,6 +29,7 @@ COMMON = {
     "expr": {"base", "schema"},
     "rpc": {"base", "run", "pki"},
     "xds": {"base", "run", "rpc", "schema"},
+    "ident": {"base", "run", "http", "pki", "schema", "rpc"},
     "feed": {"base", "run", "http", "pki", "schema", "rpc", "xds", "expr"},
 }
 
