@@ -8,6 +8,7 @@ VERSION := 0.1.0
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.SECONDARY: # generated files stay
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/bash
 
