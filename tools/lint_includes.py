@@ -30,6 +30,7 @@ COMMON = {
     "rpc": {"base", "run", "pki"},
     "xds": {"base", "run", "rpc", "schema"},
     "ident": {"base", "run", "http", "pki", "schema", "rpc"},
+    "ident": {"base", "run", "http", "pki", "rpc"},
     "feed": {"base", "run", "http", "pki", "schema", "rpc", "xds", "expr"},
 }
 
@@ -37,7 +38,7 @@ COMMON = {
 STAGES = {
     "galley": ["validate", "source", "analyze", "distribute"],
     "pilot": ["model", "registry", "filter", "translate", "push"],
-    "citadel": ["identity", "sign", "rotate", "serve"],
+    "citadel": ["identity", "rotate", "sign", "serve"],
     "mixer": ["attr", "template", "adapter", "rule", "serve"],
 }
 
