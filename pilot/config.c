@@ -199,7 +199,7 @@ int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err)
 				     .env = p->env,
 				     .server = p->opts->config_server,
 				     .identity = p->identity,
-				     .server_ids = NULL,
+				     .server_ids = p->identity ? mt_daemon_identity_expect(p->self, "galley") : NULL,
 				     .node_id = "pilot",
 				     .kinds = kinds,
 				     .nkinds = MT_ARRAY_SIZE(kinds),

@@ -26,8 +26,26 @@ static void base_stop(struct mt_daemon *d, void *self)
 	mt_rpc_env_free(p->env);
 }
 
+static int identity_start(struct mt_daemon *d, void *self, struct mt_err *err)
+{
+	struct pilot *p = self;
+	int r = mt_daemon_identity_start(d, p->env, "pilot", &p->self, err);
+
+	p->identity = r == 0 ? mt_daemon_identity_slot(p->self) : NULL;
+	return r;
+}
+
+static void identity_stop(struct mt_daemon *d, void *self)
+{
+	struct pilot *p = self;
+
+	(void)d;
+	mt_daemon_identity_stop(p->self);
+}
+
 static const struct mt_component components[] = {
 	{ "base", base_start, base_stop },
+	{ "identity", identity_start, identity_stop },
 	{ "config", pilot_config_start, pilot_config_stop },
 	{ "discovery", pilot_serve_start, pilot_serve_stop },
 	{ "pages", pilot_pages_start, NULL },

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/feed/feed.h"
+#include "common/ident/daemon_identity.h"
 #include "common/rpc/rpc.h"
 #include "common/run/daemon.h"
 #include "common/xds/server.h"
@@ -17,7 +18,8 @@ struct pilot {
 	const struct pilot_options *opts;
 	struct mt_loop *loop;
 	struct mt_rpc_env *env;
-	struct mt_identity_slot *identity; /* NULL with --tls off */
+	struct mt_daemon_identity *self;
+	struct mt_identity_slot *identity; /* of self; NULL with --tls off */
 	struct pilot_ids *ids;
 	struct pilot_registry *registries[PILOT_REGISTRIES_MAX];
 	size_t nregistries;

@@ -1,21 +1,17 @@
-/* How facts about workloads travel through Envoy to Mixer. Three places use one text form:
+/* How facts about workloads travel through Envoy to Mixer:
  *
- *   - the request header MT_SOURCE_HEADER, set by the source's own proxy from its environment variable
- *     MT_SOURCE_ENV (which the agent fills), stripped where a client could have set it, and believed
- *     only when its service account is the one of the peer's certificate;
- *   - log_name of gRPC access logs, set by Pilot: facts about the listener;
- *   - keys of ext_authz context extensions are the same names, unencoded, one pair each.
+ *   - log_name of gRPC access logs, set by Pilot: facts about the listener, in the text form below;
+ *   - keys of ext_authz context extensions: the same names, unencoded, one pair each;
+ *   - who the source is: the header of common/base/workload.h, set by the source's own proxy.
  *
  * The form is `name=value&name=value`, names and values percent-encoded where they are not
  * [A-Za-z0-9._-]. Names are attribute names; an entry of a map attribute has the map's name, a dot and
- * the key: `source.labels.app=reviews`. In the header the leading "source." is left out. Pure. */
+ * the key: `destination.labels.app=reviews`. Pure. */
 #pragma once
 
 #include "common/base/arena.h"
 #include "common/base/buf.h"
 
-#define MT_SOURCE_HEADER "x-meltemi-source"
-#define MT_SOURCE_ENV "MELTEMI_WORKLOAD"
 enum { MT_WIRE_MAX = 8192, MT_WIRE_PAIRS_MAX = 128 };
 
 /* Appends one pair, with '&' before it unless out is empty. value NULL or "": nothing is written. */
