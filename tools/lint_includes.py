@@ -30,7 +30,7 @@ COMMON = {
     "rpc": {"base", "run", "pki"},
     "xds": {"base", "run", "rpc", "schema"},
     "ident": {"base", "run", "http", "pki", "schema", "rpc"},
-    "ident": {"base", "run", "http", "pki", "rpc"},
+    "ident": {"base", "run", "http", "pki", "rpc", "schema"},
     "feed": {"base", "run", "http", "pki", "schema", "rpc", "xds", "expr"},
 }
 
