@@ -29,7 +29,8 @@ int mt_http_server_start(struct mt_loop *l, const struct mt_http_server_opts *o,
 	struct mt_http_server **ret, struct mt_err *err);
 void mt_http_server_stop(struct mt_http_server *s); /* answers what is open with 503, frees */
 uint16_t mt_http_server_port(const struct mt_http_server *s);
-/* methods: "GET,POST". path: exact "/a/b", or "/a/" for everything below. The longest match wins. */
+/* methods: "GET,POST" (GET allows HEAD). path: exact "/a/b", or "/a/" for everything below. The
+ * longest match wins. NULL server: nothing (monitoring may be off). Both strings are copied. */
 void mt_http_route(struct mt_http_server *s, const char *methods, const char *path,
 	mt_http_handler h, void *ctx);
 

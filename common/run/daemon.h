@@ -46,6 +46,7 @@ struct mt_daemon_desc {
 	const struct mt_metric_desc *metrics;
 	size_t nmetrics;
 	void (*reload)(struct mt_daemon *d, void *self); /* SIGHUP; NULL allowed */
+	const char *monitoring_addr; /* default of --monitoring-addr: "127.0.0.1:15014" */
 };
 
 int mt_daemon_main(const struct mt_daemon_desc *desc, int argc, char **argv);
@@ -53,12 +54,18 @@ int mt_daemon_main(const struct mt_daemon_desc *desc, int argc, char **argv);
 struct mt_loop *mt_daemon_loop(struct mt_daemon *d);
 const void *mt_daemon_options(const struct mt_daemon *d);
 struct mt_metrics *mt_daemon_metrics(struct mt_daemon *d);
-struct mt_state *mt_daemon_state(struct mt_daemon *d); /* STATE itself; opened before components */
+struct mt_state *mt_daemon_state(struct mt_daemon *d); /* STATE/<name>; opened before components */
 struct mt_http_server *mt_daemon_monitor(struct mt_daemon *d); /* add routes to it in start */
 void mt_daemon_stop(struct mt_daemon *d);                      /* as SIGTERM; any thread */
 
 /* Readiness: /readyz is 200 when every condition is true, else 503 with the reasons. Loop thread. */
 void mt_daemon_ready(struct mt_daemon *d, const char *condition, bool ok, const char *reason);
+
+/* With --tls off every address that a daemon listens on must be a loopback one: MT_INVALID names the
+ * flag otherwise. A host name counts by all its addresses; "unix:" paths pass. No-op with TLS on. */
+int mt_daemon_check_plaintext(
+	const struct mt_daemon *d, const char *flag, const char *addr, struct mt_err *err);
+bool mt_daemon_tls(const struct mt_daemon *d);
 
 /* A page below /debug/: f answers on the loop thread. Listed at /debug/ with its one-line help. */
 void mt_daemon_debug(
