@@ -1,7 +1,7 @@
 /* Configuration kinds: one row each in kinds.def, from which decoding, validation, distribution,
  * `meltemi get` and the reference page come.
  *
- *   KIND(VIRTUAL_SERVICE, "networking.istio.io", "v1alpha3,v1beta1,v1", "VirtualService",
+ *   KIND(VIRTUAL_SERVICE, "networking.istio.io", "v1alpha3", ",v1beta1,v1", "VirtualService",
  *        "virtualservices", NAMESPACED, nw__virtual_service__descriptor)
  *
  * The validator of a kind is named by Galley's own table, keyed by the row's id, so that common
