@@ -46,15 +46,15 @@ const char *mt_field_json_name(const ProtobufCFieldDescriptor *f, char *buf, siz
 
 /* protoc names a map's entry message after its field: http_status becomes HttpStatusEntry, nested in
  * the field's own message. */
-const ProtobufCMessageDescriptor *mt_field_map(const ProtobufCMessageDescriptor *d,
-	const ProtobufCFieldDescriptor *f)
+const ProtobufCMessageDescriptor *mt_field_map(
+	const ProtobufCMessageDescriptor *d, const ProtobufCFieldDescriptor *f)
 {
 	if (f->label != PROTOBUF_C_LABEL_REPEATED || f->type != PROTOBUF_C_TYPE_MESSAGE)
 		return NULL;
 	const ProtobufCMessageDescriptor *e = f->descriptor;
 	if (e->n_fields != 2 || strcmp(e->fields[0].name, "key") != 0 ||
-		strcmp(e->fields[1].name, "value") != 0 || e->fields[0].id != 1 || e->fields[1].id != 2 ||
-		!mt_str_suffix(e->name, "Entry"))
+		strcmp(e->fields[1].name, "value") != 0 || e->fields[0].id != 1 ||
+		e->fields[1].id != 2 || !mt_str_suffix(e->name, "Entry"))
 		return NULL;
 	size_t n = strlen(d->name);
 	if (strncmp(e->name, d->name, n) != 0 || e->name[n] != '.')
@@ -108,8 +108,10 @@ static unsigned distance(const char *a, const char *b)
 	for (size_t i = 1; i <= n; i++) {
 		row[0] = (unsigned)i;
 		for (size_t j = 1; j <= m; j++) {
-			int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
-			row[j] = MT_MIN(MT_MIN(last[j] + 1, row[j - 1] + 1), last[j - 1] + (x != y));
+			int x = tolower((unsigned char)a[i - 1]),
+			    y = tolower((unsigned char)b[j - 1]);
+			row[j] =
+				MT_MIN(MT_MIN(last[j] + 1, row[j - 1] + 1), last[j - 1] + (x != y));
 			if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
 				tolower((unsigned char)a[i - 2]) == y)
 				row[j] = MT_MIN(row[j], before[j - 2] + 1);
@@ -120,7 +122,8 @@ static unsigned distance(const char *a, const char *b)
 	return last[m];
 }
 
-const char *mt_nearest(const char *word, const char *(*next)(const void *ctx, size_t i), const void *ctx)
+const char *mt_nearest(
+	const char *word, const char *(*next)(const void *ctx, size_t i), const void *ctx)
 {
 	const char *best = NULL, *w;
 	unsigned best_d = (unsigned)MT_MIN(strlen(word) / 3 + 1, 4u) + 1;

@@ -16,7 +16,7 @@ struct reader {
 	uint32_t line;
 	size_t depth;
 	size_t total;
-	struct mt_buf scratch;	/* one string, unescaped */
+	struct mt_buf scratch; /* one string, unescaped */
 	char msg[160];
 };
 
@@ -63,7 +63,7 @@ static int hex4(struct reader *r)
 		return -1;
 	for (int i = 0; i < 4; i++, r->p++) {
 		char c = *r->p;
-		int d = c >= '0' && c <= '9' ? c - '0'
+		int d = c >= '0' && c <= '9'   ? c - '0'
 			: c >= 'a' && c <= 'f' ? c - 'a' + 10
 			: c >= 'A' && c <= 'F' ? c - 'A' + 10
 					       : -1;
@@ -134,7 +134,8 @@ static bool string_read(struct reader *r)
 	mt_buf_clear(&r->scratch);
 	while (r->p < r->end) {
 		const char *start = r->p;
-		while (r->p < r->end && *r->p != '"' && *r->p != '\\' && (unsigned char)*r->p >= 0x20)
+		while (r->p < r->end && *r->p != '"' && *r->p != '\\' &&
+			(unsigned char)*r->p >= 0x20)
 			r->p++;
 		mt_buf_add(&r->scratch, start, (size_t)(r->p - start));
 		if (r->p == r->end)
@@ -310,8 +311,9 @@ static struct mt_node *value_read(struct reader *r)
 	return n;
 }
 
-int mt_json_read(const char *file, const char *text, size_t n, const struct mt_decode_limits *limits,
-	struct mt_arena *a, struct mt_nodes *docs, struct mt_diags *diags)
+int mt_json_read(const char *file, const char *text, size_t n,
+	const struct mt_decode_limits *limits, struct mt_arena *a, struct mt_nodes *docs,
+	struct mt_diags *diags)
 {
 	struct reader r = {
 		.limits = limits,

@@ -94,7 +94,8 @@ const struct mt_kind *mt_kind_by_api(const char *api_version, const char *kind)
 		const struct mt_kind *k = &mt_kinds[i];
 		size_t n = strlen(k->group);
 		if (strcmp(k->kind, kind) == 0 && (size_t)(slash - api_version) == n &&
-			memcmp(k->group, api_version, n) == 0 && version_listed(k->versions, slash + 1))
+			memcmp(k->group, api_version, n) == 0 &&
+			version_listed(k->versions, slash + 1))
 			return k;
 	}
 	return NULL;

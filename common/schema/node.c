@@ -99,7 +99,8 @@ const char *mt_node_describe(const struct mt_node *n, char *buf, size_t size)
 	return buf;
 }
 
-static struct mt_node *scalar_new(struct mt_arena *a, enum mt_node_type type, const char *s, size_t n)
+static struct mt_node *scalar_new(
+	struct mt_arena *a, enum mt_node_type type, const char *s, size_t n)
 {
 	struct mt_node *node = MT_ANEW(a, struct mt_node);
 
@@ -117,7 +118,8 @@ static struct mt_node *map_from_json(const json_t *j, struct mt_arena *a, size_t
 
 	node->type = MT_NODE_MAP;
 	node->pairs = MT_ANEWN(a, struct mt_pair, json_object_size(j));
-	json_object_foreach((json_t *)j, key, value) {
+	json_object_foreach((json_t *)j, key, value)
+	{
 		struct mt_pair *p = &node->pairs[node->n++];
 		p->key = mt_arena_strdup(a, key);
 		if (!(p->value = mt_node_from_json(value, a, depth - 1)))
@@ -141,7 +143,8 @@ struct mt_node *mt_node_from_json(const json_t *j, struct mt_arena *a, size_t de
 		node->n = (uint32_t)json_array_size(j);
 		node->items = MT_ANEWN(a, struct mt_node *, node->n);
 		for (uint32_t i = 0; i < node->n; i++)
-			if (!(node->items[i] = mt_node_from_json(json_array_get(j, i), a, depth - 1)))
+			if (!(node->items[i] =
+					    mt_node_from_json(json_array_get(j, i), a, depth - 1)))
 				return NULL;
 		break;
 	case JSON_STRING:

@@ -14,11 +14,11 @@ enum mt_node_type { MT_NODE_PLAIN, MT_NODE_STRING, MT_NODE_SEQ, MT_NODE_MAP };
 
 struct mt_pair;
 struct mt_node {
-	uint8_t type;	 /* enum mt_node_type; PLAIN: a bare word whose type the text decides */
-	uint8_t height;	 /* 1 for a scalar */
-	uint16_t col;	 /* from 1; 0 unknown */
-	uint32_t line;	 /* from 1; 0 unknown */
-	uint32_t n;	 /* bytes, items or pairs */
+	uint8_t type;    /* enum mt_node_type; PLAIN: a bare word whose type the text decides */
+	uint8_t height;  /* 1 for a scalar */
+	uint16_t col;    /* from 1; 0 unknown */
+	uint32_t line;   /* from 1; 0 unknown */
+	uint32_t n;      /* bytes, items or pairs */
 	uint32_t weight; /* nodes below and itself */
 	union {
 		const char *s; /* NUL terminated */
@@ -42,13 +42,16 @@ struct mt_nodes {
 extern const struct mt_decode_limits mt_decode_defaults;
 
 /* Both append the documents that were read whole; -> MT_INVALID with the fault in diags. */
-int mt_yaml_read(const char *file, const char *text, size_t n, const struct mt_decode_limits *limits,
-	struct mt_arena *a, struct mt_nodes *docs, struct mt_diags *diags);
-int mt_json_read(const char *file, const char *text, size_t n, const struct mt_decode_limits *limits,
-	struct mt_arena *a, struct mt_nodes *docs, struct mt_diags *diags);
+int mt_yaml_read(const char *file, const char *text, size_t n,
+	const struct mt_decode_limits *limits, struct mt_arena *a, struct mt_nodes *docs,
+	struct mt_diags *diags);
+int mt_json_read(const char *file, const char *text, size_t n,
+	const struct mt_decode_limits *limits, struct mt_arena *a, struct mt_nodes *docs,
+	struct mt_diags *diags);
 /* Either: JSON where the text looks like it, with YAML as the fallback. */
-int mt_text_read(const char *file, const char *text, size_t n, const struct mt_decode_limits *limits,
-	struct mt_arena *a, struct mt_nodes *docs, struct mt_diags *diags);
+int mt_text_read(const char *file, const char *text, size_t n,
+	const struct mt_decode_limits *limits, struct mt_arena *a, struct mt_nodes *docs,
+	struct mt_diags *diags);
 
 /* depth beyond the limit gives NULL. */
 struct mt_node *mt_node_from_json(const json_t *j, struct mt_arena *a, size_t depth);

@@ -2,10 +2,53 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/base/hash.h"
+#include "common/schema/pb.h"
 #include "common/schema/places.h"
+
+struct mt_object *mt_object_new(const struct mt_kind *kind)
+{
+	struct mt_arena *a = mt_arena_new(0);
+	struct mt_object *o = MT_ANEW(a, struct mt_object);
+
+	mt_ref_init(&o->ref);
+	o->arena = a;
+	o->kind = kind;
+	o->name = o->ns = "";
+	return o;
+}
+
+static int kv_cmp(const void *a, const void *b)
+{
+	return strcmp(((const struct mt_kv *)a)->key, ((const struct mt_kv *)b)->key);
+}
+
+static uint64_t kv_hash(uint64_t h, const struct mt_kv *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		h = mt_hash_mix(mt_hash_mix(h, mt_hash_str(v[i].key)), mt_hash_str(v[i].value));
+	return mt_hash_mix(h, n);
+}
+
+void mt_object_seal(struct mt_object *o)
+{
+	uint64_t h = mt_hash_str(o->kind->type_url);
+
+	if (!o->spec)
+		o->spec = mt_pb_new(o->kind->spec, o->arena);
+	if (o->nlabels)
+		qsort(o->labels, o->nlabels, sizeof(*o->labels), kv_cmp);
+	if (o->nannotations)
+		qsort(o->annotations, o->nannotations, sizeof(*o->annotations), kv_cmp);
+	h = mt_hash_mix(mt_hash_mix(h, mt_hash_str(o->ns)), mt_hash_str(o->name));
+	h = kv_hash(h, o->labels, o->nlabels);
+	h = kv_hash(h, o->annotations, o->nannotations);
+	o->hash = mt_hash_mix(h, mt_pb_hash(o->spec));
+}
 
 struct mt_object *mt_object_ref(const struct mt_object *o)
 {
@@ -70,8 +113,8 @@ const char *mt_object_annotation(const struct mt_object *o, const char *key)
 	return kv_find(o->annotations, o->nannotations, key);
 }
 
-int mt_object_diag(const struct mt_object *o, struct mt_diags *d, enum mt_severity sev, const char *path,
-	const char *fmt, ...)
+int mt_object_diag(const struct mt_object *o, struct mt_diags *d, enum mt_severity sev,
+	const char *path, const char *fmt, ...)
 {
 	struct mt_pos pos = mt_object_place(o, path);
 	struct mt_buf msg = { 0 };
@@ -81,8 +124,8 @@ int mt_object_diag(const struct mt_object *o, struct mt_diags *d, enum mt_severi
 	va_start(ap, fmt);
 	mt_buf_vprintf(&msg, fmt, ap);
 	va_end(ap);
-	int r = mt_diag_add(d, sev, &pos, mt_object_title(o, title, sizeof(title)), path ? path : "", "%s",
-		mt_buf_str(&msg));
+	int r = mt_diag_add(d, sev, &pos, mt_object_title(o, title, sizeof(title)),
+		path ? path : "", "%s", mt_buf_str(&msg));
 	mt_buf_clear(&msg);
 	return r;
 }

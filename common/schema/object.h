@@ -32,6 +32,11 @@ struct mt_object {
 	const struct mt_places *places; /* NULL when it did not come from text */
 };
 
+/* For those who make objects: fill what mt_object_new() returns (all of it in its arena), then seal it:
+ * labels and annotations are sorted, the hash is computed, and it is immutable from then on. */
+struct mt_object *mt_object_new(const struct mt_kind *kind);
+void mt_object_seal(struct mt_object *o);
+
 struct mt_object *mt_object_ref(const struct mt_object *o);
 void mt_object_unref(struct mt_object *o); /* NULL allowed */
 MT_DEFINE_FREEP(struct mt_object *, mt_object_unrefp, mt_object_unref)

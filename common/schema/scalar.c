@@ -104,7 +104,8 @@ static bool sexagesimal(const char *s, const char *end)
 
 static enum mt_scalar number_class(const char *s, size_t n)
 {
-	static const char *const specials[] = { ".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN", NULL };
+	static const char *const specials[] = { ".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN",
+		NULL };
 	const char *p = s, *end = s + n;
 
 	if (*p == '-' || *p == '+')
@@ -116,7 +117,8 @@ static enum mt_scalar number_class(const char *s, size_t n)
 	if (end - p > 2 && *p == '0' && strchr("xob", p[1])) {
 		char base = p[1];
 		for (p += 2; p < end; p++)
-			if (base == 'x' ? !is_hex(*p) : !(*p >= '0' && *p <= (base == 'o' ? '7' : '1')))
+			if (base == 'x' ? !is_hex(*p)
+					: !(*p >= '0' && *p <= (base == 'o' ? '7' : '1')))
 				return MT_SCALAR_STRING;
 		return base == 'b' ? MT_SCALAR_ODD : MT_SCALAR_INT;
 	}

@@ -8,10 +8,10 @@
 enum mt_scalar {
 	MT_SCALAR_STRING,
 	MT_SCALAR_NULL,
-	MT_SCALAR_BOOL,	 /* true, false, and 1.1's yes, no, on, off */
-	MT_SCALAR_INT,	 /* decimal, 0x, 0o */
+	MT_SCALAR_BOOL,  /* true, false, and 1.1's yes, no, on, off */
+	MT_SCALAR_INT,   /* decimal, 0x, 0o */
 	MT_SCALAR_FLOAT, /* with a dot or an exponent, .inf, .nan */
-	MT_SCALAR_ODD,	 /* 010, 0b1, 1_000, 1:30: a number to some readers only */
+	MT_SCALAR_ODD,   /* 010, 0b1, 1_000, 1:30: a number to some readers only */
 };
 enum mt_scalar mt_scalar_class(const char *s, size_t n);
 

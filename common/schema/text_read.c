@@ -10,7 +10,8 @@ static int bad_encoding(const char *file, const char *text, size_t n, struct mt_
 	const char *line = text, *end = text + n;
 	int number = 1;
 
-	for (const char *eol; (eol = memchr(line, '\n', (size_t)(end - line))); line = eol + 1, number++)
+	for (const char *eol; (eol = memchr(line, '\n', (size_t)(end - line)));
+		line = eol + 1, number++)
 		if (!mt_utf8_valid(line, (size_t)(eol - line)))
 			break;
 	size_t col = 0;
@@ -25,8 +26,8 @@ static int bad_encoding(const char *file, const char *text, size_t n, struct mt_
 		col += step;
 	}
 	bool nul = col < len && line[col] == 0;
-	return mt_diag_add(diags, MT_SEV_ERROR, &(struct mt_pos){ file, number, (int)col + 1 }, NULL, "",
-		nul ? "a NUL character: not a text in UTF-8" : "not UTF-8");
+	return mt_diag_add(diags, MT_SEV_ERROR, &(struct mt_pos){ file, number, (int)col + 1 },
+		NULL, "", nul ? "a NUL character: not a text in UTF-8" : "not UTF-8");
 }
 
 static bool looks_like_json(const char *file, const char *text, size_t n)
@@ -38,14 +39,15 @@ static bool looks_like_json(const char *file, const char *text, size_t n)
 	return n && *text == '{';
 }
 
-int mt_text_read(const char *file, const char *text, size_t n, const struct mt_decode_limits *limits,
-	struct mt_arena *a, struct mt_nodes *docs, struct mt_diags *diags)
+int mt_text_read(const char *file, const char *text, size_t n,
+	const struct mt_decode_limits *limits, struct mt_arena *a, struct mt_nodes *docs,
+	struct mt_diags *diags)
 {
 	struct mt_pos start = { file, 0, 0 };
 
 	if (n > limits->bytes)
-		return mt_diag_add(diags, MT_SEV_ERROR, &start, NULL, "", "%zu bytes, more than the limit of %zu",
-			n, limits->bytes);
+		return mt_diag_add(diags, MT_SEV_ERROR, &start, NULL, "",
+			"%zu bytes, more than the limit of %zu", n, limits->bytes);
 	if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
 		text += 3, n -= 3;
 	if (!mt_utf8_valid(text, n))
@@ -59,8 +61,8 @@ int mt_text_read(const char *file, const char *text, size_t n, const struct mt_d
 		mt_vec_clear(&json);
 		if (r < 0 && file && mt_str_suffix(file, ".json")) {
 			const struct mt_diag *d = &json_diags.v[0];
-			mt_diag_add(diags, d->severity, &(struct mt_pos){ file, d->line, d->col }, NULL,
-				"", "%s", d->msg);
+			mt_diag_add(diags, d->severity, &(struct mt_pos){ file, d->line, d->col },
+				NULL, "", "%s", d->msg);
 		}
 		mt_diags_clear(&json_diags);
 		if (r == 0 || (file && mt_str_suffix(file, ".json")))

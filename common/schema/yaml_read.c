@@ -182,7 +182,8 @@ static void on_open(struct reader *r, const yaml_event_t *ev, bool map)
 		map ? ev->data.mapping_start.anchor : ev->data.sequence_start.anchor;
 
 	if (expects_key(r)) {
-		fault(r, ev->start_mark, "a key must be a word, not a %s", map ? "mapping" : "list");
+		fault(r, ev->start_mark, "a key must be a word, not a %s",
+			map ? "mapping" : "list");
 		r->fatal = MT_INVALID;
 		return;
 	}
@@ -274,8 +275,9 @@ static void read_events(struct reader *r, struct mt_nodes *docs)
 	}
 }
 
-int mt_yaml_read(const char *file, const char *text, size_t n, const struct mt_decode_limits *limits,
-	struct mt_arena *a, struct mt_nodes *docs, struct mt_diags *diags)
+int mt_yaml_read(const char *file, const char *text, size_t n,
+	const struct mt_decode_limits *limits, struct mt_arena *a, struct mt_nodes *docs,
+	struct mt_diags *diags)
 {
 	struct reader r = {
 		.file = file,
