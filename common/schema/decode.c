@@ -161,8 +161,8 @@ static void metadata_decode(struct mt_pb_decode *d, struct mt_object *o, const s
 	metadata_scalar_place(d, meta, "namespace");
 	name_check(d, meta, "name", o->name, 253, true, &path);
 	if ((n = mt_node_get(meta, "namespace")) && o->kind->scope == MT_SCOPE_CLUSTER && *o->ns)
-		mt_pb_fault(d, (int)n->line, n->col, &path, "a %s belongs to no namespace",
-			o->kind->kind);
+		mt_pb_fault(d, (int)n->line, n->col, &(struct mt_path){ &path, "namespace", 0 },
+			"a %s belongs to no namespace", o->kind->kind);
 	else if (*o->ns)
 		name_check(d, meta, "namespace", o->ns, 63, false, &path);
 	o->labels = kv_decode(d, meta, "labels", &path, &o->nlabels);
