@@ -8,6 +8,7 @@
 #pragma once
 
 #include "common/base/err.h"
+#include "common/pki/spiffe.h"
 #include "common/rpc/slice.h"
 
 struct mt_rpc_env;
@@ -22,8 +23,8 @@ void mt_rpc_env_free(struct mt_rpc_env *e);          /* after its servers and ch
 /* ---- streams ---- */
 
 struct mt_rpc_peer {
-	char addr[64];       /* "ipv4:127.0.0.1:4711", "unix:" */
-	char spiffe_id[256]; /* "" when it showed no certificate */
+	char addr[128]; /* "ipv4:127.0.0.1:4711", "ipv6:[::1]:4711", "unix:" */
+	char spiffe_id[MT_SPIFFE_ID_MAX]; /* "" when it showed no certificate */
 	bool tls;
 	bool local_socket; /* Unix socket */
 };

@@ -1,0 +1,47 @@
+/* TLS of servers: gRPC core asks for the certificate at each handshake, and gets the slot's newest,
+ * with the roots that callers are verified against. */
+#include <grpc/grpc_security.h>
+
+#include "common/rpc/internal.h"
+
+static grpc_ssl_certificate_config_reload_status fetch(
+	void *user, grpc_ssl_server_certificate_config **ret)
+{
+	struct mt_rpc_server *s = user;
+	/* Read before the slot: a set in between makes us fetch once too often, never too seldom. */
+	uint64_t generation = mt_identity_slot_generation(s->opts.identity);
+
+	if (s->creds_made && generation == s->creds_generation)
+		return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+	struct mt_identity *id = mt_identity_slot_get(s->opts.identity);
+	if (!id || !id->key_pem) {
+		mt_identity_unref(id);
+		return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL; /* the certificate before stays */
+	}
+	grpc_ssl_pem_key_cert_pair pair = { id->key_pem, id->chain_pem };
+	*ret = grpc_ssl_server_certificate_config_create(id->roots_pem, &pair, 1);
+	mt_identity_unref(id);
+	s->creds_generation = generation;
+	s->creds_made = true;
+	return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
+}
+
+int rpc_server_creds(struct mt_rpc_server *s, grpc_server_credentials **ret, struct mt_err *err)
+{
+	struct mt_identity *id = mt_identity_slot_get(s->opts.identity);
+	bool usable = id && id->key_pem;
+
+	mt_identity_unref(id);
+	if (!usable)
+		return mt_fail(err, MT_INVALID, NULL, "TLS without a certificate of our own");
+	grpc_ssl_server_credentials_options *o =
+		grpc_ssl_server_credentials_create_options_using_config_fetcher(
+			s->opts.client_cert_optional
+				? GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY
+				: GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY,
+			fetch, s);
+	*ret = grpc_ssl_server_credentials_create_with_options(o);
+	if (!*ret)
+		return mt_fail(err, MT_INVALID, NULL, "gRPC core refuses the server certificate");
+	return 0;
+}
