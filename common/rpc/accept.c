@@ -67,14 +67,14 @@ static char *copy_metadata(const grpc_metadata_array *m)
 
 	for (size_t i = 0; i < m->count; i++)
 		n += GRPC_SLICE_LENGTH(m->metadata[i].key) +
-		     GRPC_SLICE_LENGTH(m->metadata[i].value) + 2;
+			GRPC_SLICE_LENGTH(m->metadata[i].value) + 2;
 	if (n > METADATA_MAX)
 		return NULL;
 	p = out = mt_alloc(n);
 	for (size_t i = 0; i < m->count; i++) {
 		grpc_slice key = m->metadata[i].key, value = m->metadata[i].value;
-		if (!GRPC_SLICE_LENGTH(key) || memchr(GRPC_SLICE_START_PTR(value), 0,
-						       GRPC_SLICE_LENGTH(value)))
+		if (!GRPC_SLICE_LENGTH(key) ||
+			memchr(GRPC_SLICE_START_PTR(value), 0, GRPC_SLICE_LENGTH(value)))
 			continue;
 		add_text(&p, key);
 		if (mt_str_suffix(p - GRPC_SLICE_LENGTH(key) - 1, "-bin"))
@@ -105,8 +105,8 @@ static struct mt_rpc_stream *take_call(struct rpc_accept *a)
 	return s;
 }
 
-static int check(const struct rpc_accept *a, struct mt_rpc_stream *s, unsigned streams,
-	struct mt_err *err)
+static int check(
+	const struct rpc_accept *a, struct mt_rpc_stream *s, unsigned streams, struct mt_err *err)
 {
 	const struct mt_rpc_server_opts *o = &a->server->opts;
 	char path[128];
@@ -127,8 +127,9 @@ static int check(const struct rpc_accept *a, struct mt_rpc_stream *s, unsigned s
 	if (o->identity && s->peer.spiffe_id[0]) {
 		struct mt_identity *own = mt_identity_slot_get(o->identity);
 		size_t td = own ? strcspn(own->spiffe_id + strlen("spiffe://"), "/") : 0;
-		bool same = own && strncmp(own->spiffe_id, s->peer.spiffe_id,
-					   strlen("spiffe://") + td + 1) == 0;
+		bool same = own &&
+			strncmp(own->spiffe_id, s->peer.spiffe_id, strlen("spiffe://") + td + 1) ==
+				0;
 		mt_identity_unref(own);
 		if (!same)
 			return mt_fail(err, MT_UNAUTHENTICATED, NULL,

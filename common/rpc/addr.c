@@ -56,7 +56,8 @@ int rpc_addr_parse(const char *text, bool names, struct rpc_addr *ret, struct mt
 	return r;
 }
 
-static socklen_t to_sockaddr(const char *text, const struct rpc_addr *a, struct sockaddr_storage *ss)
+static socklen_t to_sockaddr(
+	const char *text, const struct rpc_addr *a, struct sockaddr_storage *ss)
 {
 	char host[256] = "";
 	struct mt_ip ip = { .len = 16 };

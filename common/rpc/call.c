@@ -37,6 +37,15 @@ static void start_stream(struct mt_rpc_stream *s)
 	rpc_stream_read(s);
 }
 
+/* Without a call: close (or done) says why. */
+static void fail(struct mt_rpc_stream *s, int code, const char *why)
+{
+	s->over = true;
+	rpc_stream_end(s, code, why);
+	if (s->unary_done)
+		s->unary_done(s->user, s->end_code, s->end_msg, "", 0);
+}
+
 static void start_unary(struct mt_rpc_stream *s)
 {
 	mt_slice body = grpc_slice_ref(s->request->body);
@@ -50,7 +59,8 @@ static void start_unary(struct mt_rpc_stream *s)
 		op_status(s),
 	};
 
-	rpc_stream_batch(s, ops, MT_ARRAY_SIZE(ops), RPC_TAG_UNARY);
+	if (!rpc_stream_batch(s, ops, MT_ARRAY_SIZE(ops), RPC_TAG_UNARY))
+		fail(s, s->end_code, "the call was refused by gRPC core (bad metadata?)");
 	grpc_byte_buffer_destroy(b);
 }
 
@@ -59,24 +69,21 @@ void rpc_call_start(struct mt_rpc_stream *s)
 	struct rpc_request *q = s->request;
 
 	rpc_stream_link(s);
-	if (!s->conn) {
-		s->over = true;
-		s->live = !s->unary_done;
-		rpc_stream_end(s, GRPC_STATUS_UNAVAILABLE, "no certificate of our own yet");
+	if (s->conn) {
+		grpc_slice path = grpc_slice_from_copied_string(q->path);
+		s->call = grpc_channel_create_call(s->conn->core, NULL, GRPC_PROPAGATE_DEFAULTS,
+			s->thread->cq, path, NULL, q->deadline, NULL);
+		grpc_slice_unref(path);
 		if (s->unary_done)
-			s->unary_done(s->user, s->end_code, s->end_msg, "", 0);
-		rpc_stream_settle(s);
-		return;
+			start_unary(s);
+		else
+			start_stream(s);
+	} else {
+		s->live = !s->unary_done;
+		fail(s, GRPC_STATUS_UNAVAILABLE, "no certificate of our own yet");
 	}
-	grpc_slice path = grpc_slice_from_copied_string(q->path);
-	s->call = grpc_channel_create_call(s->conn->core, NULL, GRPC_PROPAGATE_DEFAULTS,
-		s->thread->cq, path, NULL, q->deadline, NULL);
-	grpc_slice_unref(path);
-	if (s->unary_done)
-		start_unary(s);
-	else
-		start_stream(s);
 	rpc_request_free(MT_TAKE(s->request));
+	rpc_stream_settle(s);
 }
 
 static const struct mt_rpc_ops unary_ops;

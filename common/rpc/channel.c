@@ -32,8 +32,8 @@ int mt_rpc_channel_new(struct mt_rpc_env *e, const char *target,
 			"%s: without TLS only a loopback address or a Unix socket is allowed",
 			target);
 	if (o->identity && (!o->server_ids || !o->server_ids[0]))
-		return mt_fail(err, MT_INVALID, NULL, "%s: TLS needs the identity of the server",
-			target);
+		return mt_fail(
+			err, MT_INVALID, NULL, "%s: TLS needs the identity of the server", target);
 	struct mt_rpc_channel *c = MT_NEW(struct mt_rpc_channel);
 	mt_ref_init(&c->ref);
 	c->env = e;
@@ -123,8 +123,8 @@ static bool usable(const struct rpc_conn *n, uint64_t generation)
 	if (!n || n->generation != generation)
 		return false;
 	return grpc_channel_check_connectivity_state(n->core, 0) !=
-		       GRPC_CHANNEL_TRANSIENT_FAILURE ||
-	       mt_mono(&mt_clock_system) - n->made_ns < RETRY_MIN_NS;
+		GRPC_CHANNEL_TRANSIENT_FAILURE ||
+		mt_mono(&mt_clock_system) - n->made_ns < RETRY_MIN_NS;
 }
 
 /* A reference to the connection for a new call, or NULL. */
@@ -163,8 +163,8 @@ void rpc_request_free(struct rpc_request *q)
 	mt_free(q);
 }
 
-static struct rpc_request *request_new(const char *path, int64_t deadline_ns,
-	const struct mt_kv_meta *metadata, size_t nmeta)
+static struct rpc_request *request_new(
+	const char *path, int64_t deadline_ns, const struct mt_kv_meta *metadata, size_t nmeta)
 {
 	struct rpc_request *q = MT_NEW(struct rpc_request);
 
@@ -195,7 +195,7 @@ struct mt_rpc_stream *rpc_call_new(struct mt_rpc_channel *c, const char *path,
 	s->channel = c;
 	s->max_message = c->max_message;
 	s->request = request_new(path, deadline_ns, metadata, nmeta);
-	snprintf(s->peer.addr, sizeof(s->peer.addr), "%s", c->target.core);
+	snprintf(s->peer.addr, sizeof(s->peer.addr), "%.120s", c->target.core);
 	return s;
 }
 
@@ -203,8 +203,7 @@ struct mt_rpc_stream *mt_rpc_call(struct mt_rpc_channel *c, const char *path,
 	const struct mt_rpc_ops *ops, void *user, int64_t deadline_ns,
 	const struct mt_kv_meta *metadata, size_t nmeta)
 {
-	struct mt_rpc_stream *s =
-		rpc_call_new(c, path, ops, user, deadline_ns, metadata, nmeta);
+	struct mt_rpc_stream *s = rpc_call_new(c, path, ops, user, deadline_ns, metadata, nmeta);
 
 	mt_rpc_stream_ref(s); /* the caller's; the first one is the thread's */
 	rpc_stream_post_start(s);

@@ -72,8 +72,7 @@ static int verify(void *user, grpc_tls_custom_verification_check_request *q,
 	return 1; /* done already */
 }
 
-static void cancel(void *user MT_UNUSED,
-	grpc_tls_custom_verification_check_request *q MT_UNUSED)
+static void cancel(void *user MT_UNUSED, grpc_tls_custom_verification_check_request *q MT_UNUSED)
 {
 }
 

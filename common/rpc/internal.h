@@ -17,16 +17,16 @@
 
 /* A completion's tag is a pointer with its kind in the low bits (heap blocks are aligned to 16). */
 enum rpc_tag {
-	RPC_TAG_KICK,	  /* struct rpc_thread: tasks are waiting */
-	RPC_TAG_ACCEPT,	  /* struct rpc_accept */
+	RPC_TAG_KICK,     /* struct rpc_thread: tasks are waiting */
+	RPC_TAG_ACCEPT,   /* struct rpc_accept */
 	RPC_TAG_SHUTDOWN, /* struct mt_rpc_server */
-	RPC_TAG_INIT,	  /* struct mt_rpc_stream, from here on: client, initial metadata sent */
+	RPC_TAG_INIT,     /* struct mt_rpc_stream, from here on: client, initial metadata sent */
 	RPC_TAG_HEADERS,  /* client, initial metadata received */
 	RPC_TAG_MESSAGE,
 	RPC_TAG_SEND,
 	RPC_TAG_STATUS, /* our status or half-close was sent */
-	RPC_TAG_CLOSE,	/* the call is over */
-	RPC_TAG_UNARY,	/* client, all of a unary call */
+	RPC_TAG_CLOSE,  /* the call is over */
+	RPC_TAG_UNARY,  /* client, all of a unary call */
 };
 static inline void *rpc_tag(void *p, enum rpc_tag kind)
 {
@@ -52,8 +52,8 @@ struct rpc_thread {
 	grpc_completion_queue *cq;
 	grpc_call *kick; /* never started: an empty batch on it wakes the thread. Any thread */
 	_Atomic(struct rpc_task *) tasks; /* newest first. Any thread */
-	struct rpc_stream_list streams;	  /* all of this thread */
-	struct mt_rpc_stream *sending;	  /* with a send deadline, soonest first */
+	struct rpc_stream_list streams;   /* all of this thread */
+	struct mt_rpc_stream *sending;    /* with a send deadline, soonest first */
 	struct rpc_peer_cache *peers;
 };
 
@@ -68,9 +68,9 @@ struct mt_rpc_env {
 };
 
 void rpc_post(struct rpc_thread *t, struct rpc_task *task); /* any thread */
-void rpc_env_stream_opened(struct mt_rpc_env *e);	    /* any thread */
-void rpc_env_stream_closed(struct mt_rpc_env *e);	    /* any thread */
-void rpc_log_init(void);				    /* log.c: gRPC's own lines go to our log */
+void rpc_env_stream_opened(struct mt_rpc_env *e);           /* any thread */
+void rpc_env_stream_closed(struct mt_rpc_env *e);           /* any thread */
+void rpc_log_init(void); /* log.c: gRPC's own lines go to our log */
 
 /* ---- stream.c, stream_event.c ---- */
 
@@ -85,24 +85,24 @@ struct mt_rpc_stream {
 	grpc_call *call;
 	const struct mt_rpc_ops *ops;
 	void *user;
-	struct mt_rpc_server *server;	/* server side, else NULL */
-	struct mt_rpc_channel *channel; /* client side, else NULL; a reference */
-	struct rpc_conn *conn;		/* client side; a reference; NULL: no certificate */
-	struct rpc_request *request;	/* client side, until started */
-	struct mt_rpc_stream *next, *prev;		/* of the thread */
-	struct mt_rpc_stream *send_next, *send_prev;	/* of the thread's send deadlines */
+	struct mt_rpc_server *server;      /* server side, else NULL */
+	struct mt_rpc_channel *channel;    /* client side, else NULL; a reference */
+	struct rpc_conn *conn;             /* client side; a reference; NULL: no certificate */
+	struct rpc_request *request;       /* client side, until started */
+	struct mt_rpc_stream *next, *prev; /* of the thread */
+	struct mt_rpc_stream *send_next, *send_prev; /* of the thread's send deadlines */
 	int64_t send_deadline_ns;
 	int64_t send_timeout_ns;
 	size_t max_message;
 	unsigned pending; /* batches whose completion is to come */
-	bool live;	  /* open succeeded and close has not run */
+	bool live;        /* open succeeded and close has not run */
 	bool paused, receiving, read_over;
 	bool sending, timed;
 	bool headers_sent;
 	bool finish_wanted, finished;
 	bool cancelled; /* by us */
-	bool over;	/* RPC_TAG_CLOSE came */
-	int end_code;	/* what close will say, with end_msg (heap or NULL) */
+	bool over;      /* RPC_TAG_CLOSE came */
+	int end_code;   /* what close will say, with end_msg (heap or NULL) */
 	char *end_msg;
 	char *metadata; /* "name\0value\0...\0": request metadata, server side */
 	/* targets of batches in flight */
@@ -159,7 +159,7 @@ struct mt_rpc_server {
 	pthread_cond_t idle;
 	size_t outstanding; /* armed accepts, streams, shutdown; under lock */
 };
-void rpc_server_hold(struct mt_rpc_server *s);	  /* any thread */
+void rpc_server_hold(struct mt_rpc_server *s);    /* any thread */
 void rpc_server_release(struct mt_rpc_server *s); /* any thread; the server may be gone after it */
 
 struct rpc_accept;
@@ -190,7 +190,7 @@ void rpc_peer_cache_free(struct rpc_peer_cache *c);
 
 struct rpc_addr {
 	char core[300]; /* as gRPC core reads it */
-	bool local;	/* loopback or Unix socket */
+	bool local;     /* loopback or Unix socket */
 	bool unix_socket;
 	char path[108]; /* of the Unix socket */
 };

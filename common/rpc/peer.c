@@ -124,7 +124,7 @@ int rpc_peer_fill(
 		return 0;
 	const char *type = property(auth, GRPC_TRANSPORT_SECURITY_TYPE_PROPERTY_NAME);
 	ret->tls = mt_streq(type, GRPC_SSL_TRANSPORT_SECURITY_TYPE) ||
-		   mt_streq(type, GRPC_TLS_TRANSPORT_SECURITY_TYPE);
+		mt_streq(type, GRPC_TLS_TRANSPORT_SECURITY_TYPE);
 	const char *pem = property(auth, GRPC_X509_PEM_CERT_PROPERTY_NAME);
 	if (ret->tls && pem)
 		r = read_identity(t, pem, ret, err);

@@ -23,7 +23,7 @@ void mt_rpc_env_free(struct mt_rpc_env *e);          /* after its servers and ch
 /* ---- streams ---- */
 
 struct mt_rpc_peer {
-	char addr[128]; /* "ipv4:127.0.0.1:4711", "ipv6:[::1]:4711", "unix:" */
+	char addr[128];                   /* "ipv4:127.0.0.1:4711", "ipv6:[::1]:4711", "unix:" */
 	char spiffe_id[MT_SPIFFE_ID_MAX]; /* "" when it showed no certificate */
 	bool tls;
 	bool local_socket; /* Unix socket */

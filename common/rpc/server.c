@@ -101,7 +101,8 @@ static int listen_at(struct mt_rpc_server *s, size_t i, const char *text,
 		return r;
 	if (!s->opts.identity && !a.local)
 		return mt_fail(err, MT_INVALID, NULL,
-			"%s: without TLS only a loopback address or a Unix socket is allowed", text);
+			"%s: without TLS only a loopback address or a Unix socket is allowed",
+			text);
 	/* The socket is created by bind(2) under the umask: private from its first moment. */
 	mode_t old = a.unix_socket ? umask(0177) : 0;
 	int port = grpc_server_add_http2_port(s->core, a.core, creds);

@@ -9,6 +9,7 @@
  * the first message or with the status. A send (or status) that flow control does not take within
  * send_timeout_ns cancels the stream: what it pins (old configuration in shared slices) must not stay
  * because one reader stalls. */
+#include <grpc/byte_buffer_reader.h>
 #include <string.h>
 
 #include "common/rpc/internal.h"
@@ -199,7 +200,8 @@ void mt_rpc_stream_reply(struct mt_rpc_stream *s, mt_slice *slices, size_t n)
 	grpc_byte_buffer *b = rpc_byte_buffer(slices, n);
 	ops[k++] = (grpc_op){ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = b };
 	ops[k++] = (grpc_op){ .op = GRPC_OP_SEND_STATUS_FROM_SERVER,
-		.data.send_status_from_server = { .status = GRPC_STATUS_OK, .status_details = &details } };
+		.data.send_status_from_server = {
+			.status = GRPC_STATUS_OK, .status_details = &details } };
 	if (rpc_stream_batch(s, ops, k, RPC_TAG_STATUS))
 		rpc_stream_timer_start(s);
 	grpc_byte_buffer_destroy(b);

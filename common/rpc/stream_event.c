@@ -96,11 +96,11 @@ static void deliver(struct mt_rpc_stream *s, grpc_byte_buffer *b)
 	} else if (!rpc_contiguous(b, &whole)) {
 		/* We announce identity only; unpacking what comes all the same could grow a thousandfold. */
 		if (s->server)
-			mt_rpc_stream_finish(
-				s, GRPC_STATUS_UNIMPLEMENTED, "compressed messages are not accepted");
+			mt_rpc_stream_finish(s, GRPC_STATUS_UNIMPLEMENTED,
+				"compressed messages are not accepted");
 		else
-			rpc_stream_abort(
-				s, GRPC_STATUS_UNIMPLEMENTED, "compressed messages are not accepted");
+			rpc_stream_abort(s, GRPC_STATUS_UNIMPLEMENTED,
+				"compressed messages are not accepted");
 	} else {
 		s->ops->message(s, GRPC_SLICE_START_PTR(whole), GRPC_SLICE_LENGTH(whole));
 		grpc_slice_unref(whole);
