@@ -38,10 +38,13 @@ int rpc_addr_parse(const char *text, bool names, struct rpc_addr *ret, struct mt
 	} else if (mt_hostport_parse(text, host, &port) < 0) {
 		return mt_fail(err, MT_INVALID, NULL, "%s is not HOST:PORT or unix:PATH", text);
 	} else if (!host[0] && !names) {
-		snprintf(a.core, sizeof(a.core), "ipv6:%%5B::%%5D:%u", port);
+		snprintf(a.core, sizeof(a.core), "[::]:%u", port);
 	} else if (mt_ip_parse(host, &ip) == 0) {
 		a.local = mt_ip_is_loopback(&ip);
-		if (ip.len == 4)
+		if (!names) /* core's listeners take no scheme, its channels want one */
+			snprintf(a.core, sizeof(a.core), ip.len == 4 ? "%s:%u" : "[%s]:%u", host,
+				port);
+		else if (ip.len == 4)
 			snprintf(a.core, sizeof(a.core), "ipv4:%s:%u", host, port);
 		else
 			snprintf(a.core, sizeof(a.core), "ipv6:%%5B%s%%5D:%u", host, port);

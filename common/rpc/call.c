@@ -60,7 +60,7 @@ static void start_unary(struct mt_rpc_stream *s)
 	};
 
 	if (!rpc_stream_batch(s, ops, MT_ARRAY_SIZE(ops), RPC_TAG_UNARY))
-		fail(s, s->end_code, "the call was refused by gRPC core (bad metadata?)");
+		fail(s, s->end_code, "the call was refused by gRPC core");
 	grpc_byte_buffer_destroy(b);
 }
 
@@ -69,7 +69,10 @@ void rpc_call_start(struct mt_rpc_stream *s)
 	struct rpc_request *q = s->request;
 
 	rpc_stream_link(s);
-	if (s->conn) {
+	if (q->bad) {
+		s->live = !s->unary_done;
+		fail(s, GRPC_STATUS_INVALID_ARGUMENT, "metadata that cannot be sent");
+	} else if (s->conn) {
 		grpc_slice path = grpc_slice_from_copied_string(q->path);
 		s->call = grpc_channel_create_call(s->conn->core, NULL, GRPC_PROPAGATE_DEFAULTS,
 			s->thread->cq, path, NULL, q->deadline, NULL);

@@ -163,6 +163,20 @@ void rpc_request_free(struct rpc_request *q)
 	mt_free(q);
 }
 
+/* Core checks this too, but then writes the value, which may be a token, to its log. */
+static bool metadata_ok(const struct mt_kv_meta *m)
+{
+	const char *p = m->name;
+
+	while ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || (*p && strchr("-_.", *p)))
+		p++;
+	if (*p || p == m->name || !m->value)
+		return false;
+	for (p = m->value; *p >= ' ' && *p <= '~'; p++)
+		;
+	return !*p;
+}
+
 static struct rpc_request *request_new(
 	const char *path, int64_t deadline_ns, const struct mt_kv_meta *metadata, size_t nmeta)
 {
@@ -175,6 +189,10 @@ static struct rpc_request *request_new(
 				      : gpr_inf_future(GPR_CLOCK_MONOTONIC);
 	q->meta = nmeta ? mt_alloc(nmeta * sizeof(*q->meta)) : NULL;
 	for (; q->nmeta < nmeta; q->nmeta++) {
+		if (!metadata_ok(&metadata[q->nmeta])) {
+			q->bad = true;
+			break;
+		}
 		q->meta[q->nmeta].key = grpc_slice_from_copied_string(metadata[q->nmeta].name);
 		q->meta[q->nmeta].value = grpc_slice_from_copied_string(metadata[q->nmeta].value);
 	}

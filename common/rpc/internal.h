@@ -46,7 +46,7 @@ struct rpc_stream_list {
 struct rpc_peer_cache;
 
 struct rpc_thread {
-	struct mt_rpc_env *env;
+	_Alignas(16) struct mt_rpc_env *env; /* tags need it, and threads lie in an array */
 	unsigned index;
 	pthread_t tid;
 	grpc_completion_queue *cq;
@@ -226,6 +226,7 @@ struct rpc_request {
 	size_t nmeta;
 	grpc_metadata *meta;
 	mt_slice body; /* of a unary call */
+	bool bad;      /* metadata that HTTP/2 cannot carry */
 };
 void rpc_request_free(struct rpc_request *q);
 void rpc_conn_unref(struct rpc_conn *c);

@@ -13,8 +13,16 @@
 #include "tests/unit/unit.h"
 
 #define ADDR "127.15.0.1:0"
-enum { OK = 0, CANCELLED = 1, DEADLINE = 4, EXHAUSTED = 8, UNIMPLEMENTED = 12, UNAVAILABLE = 14,
-       UNAUTHENTICATED = 16, DENIED = 7 };
+enum {
+	OK = 0,
+	CANCELLED = 1,
+	DEADLINE = 4,
+	EXHAUSTED = 8,
+	UNIMPLEMENTED = 12,
+	UNAVAILABLE = 14,
+	UNAUTHENTICATED = 16,
+	DENIED = 7
+};
 
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -178,7 +186,8 @@ static MT_UNUSED void one_done(void *ctx, int status, const char *msg, const voi
 	note(&o->done, 1);
 }
 
-static MT_UNUSED int ask(struct mt_rpc_channel *ch, const char *path, const char *text, struct one *o)
+static MT_UNUSED int ask(
+	struct mt_rpc_channel *ch, const char *path, const char *text, struct one *o)
 {
 	memset(o, 0, sizeof(*o));
 	mt_rpc_unary(ch, path, text, strlen(text), 20 * MT_NS_PER_SEC, NULL, 0, one_done, o);
@@ -221,8 +230,8 @@ static void unary_message(struct mt_rpc_stream *s, const void *p, size_t n)
 	if (n == 4 && memcmp(p, "meta", 4) == 0)
 		m = mt_slice_copy(token ? token : "none", strlen(token ? token : "none"));
 	else if (n == 4 && memcmp(p, "peer", 4) == 0)
-		m = mt_slice_copy(mt_rpc_stream_peer(s)->spiffe_id,
-			strlen(mt_rpc_stream_peer(s)->spiffe_id));
+		m = mt_slice_copy(
+			mt_rpc_stream_peer(s)->spiffe_id, strlen(mt_rpc_stream_peer(s)->spiffe_id));
 	else if (n == 4 && memcmp(p, "hang", 4) == 0)
 		return;
 	else
