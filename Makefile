@@ -167,7 +167,7 @@ down:
 check: deps
 	+@MAKE='$(MAKE)' tools/check
 
-lint:
+lint: $(PROTO_H)
 	@tools/lint
 
 format:
