@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/hash.h"
+#include "common/schema/decode.h"
 #include "common/schema/pb.h"
 #include "pilot/pilot.h"
 

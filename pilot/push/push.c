@@ -227,7 +227,7 @@ static int attach(void *ctx, struct mt_xds_sub *s, struct mt_err *ret_err)
 	}
 
 	x->connected_ns = mt_wall(mt_loop_clock(p->loop));
-	strncpy(x->spiffe_id, mt_xds_sub_peer(s)->spiffe_id, sizeof(x->spiffe_id) - 1);
+	memcpy(x->spiffe_id, mt_xds_sub_peer(s)->spiffe_id, sizeof(x->spiffe_id));
 	x->next = p->first;
 	if (p->first)
 		p->first->prev = x;
