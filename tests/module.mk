@@ -2,8 +2,9 @@
 # tests/unit/<module>/**/<name>_test.c: one Check program each, linked with that module's libraries
 # (a first folder that is not a daemon is one of common/: the common library alone).
 UNIT_SRC := $(if $(wildcard tests/unit),$(shell find tests/unit -name '*_test.c' | LC_ALL=C sort))
-UNIT_HELP_SRC := $(wildcard tests/unit/*.c)
-UNIT_HELP_SRC := $(filter-out %_test.c,$(UNIT_HELP_SRC))
+# What tests share (any other .c below tests/unit) is an archive: a program links what it uses.
+UNIT_HELP_SRC := $(filter-out %_test.c,$(wildcard tests/unit/*.c tests/unit/*/*.c))
+$(eval $(call library,unit,$(UNIT_HELP_SRC)))
 unit_bin = $(patsubst tests/unit/%.c,$(B)/tests/%,$(1))
 unit_libs_galley := $(GALLEY_LIBS)
 unit_libs_pilot := $(PILOT_LIBS)
@@ -13,7 +14,7 @@ unit_libs_agent := $(AGENT_LIBS)
 unit_libs_ctl := $(CTL_LIBS)
 unit_module = $(word 3,$(subst /, ,$(1)))
 unit_libs = $(or $(unit_libs_$(call unit_module,$(1))),$(LIB_meltemi))
-ALL_SRC += $(UNIT_SRC) $(UNIT_HELP_SRC)
+ALL_SRC += $(UNIT_SRC)
 
 define test_program
 $(1): $(call objs,$(2)) $(3)
@@ -21,8 +22,8 @@ $(1): $(call objs,$(2)) $(3)
 	$$(Q)mkdir -p $$(@D) && $$(CC) $$(LINKFLAGS) $(4) -o $$@ $(call objs,$(2)) \
 		-Wl,--start-group $(3) -Wl,--end-group $(5) $$(LIBS)
 endef
-$(foreach t,$(UNIT_SRC),$(eval $(call test_program,$(call unit_bin,$(t)),$(t) $(UNIT_HELP_SRC), \
-	$(call unit_libs,$(t)),,-lcheck -lsubunit)))
+$(foreach t,$(UNIT_SRC),$(eval $(call test_program,$(call unit_bin,$(t)),$(t), \
+	$(LIB_unit) $(call unit_libs,$(t)),,-lcheck -lsubunit)))
 
 UNIT_RUN := $(if $(T),$(foreach t,$(T),$(filter %/$(t)_test.c,$(UNIT_SRC))),$(UNIT_SRC))
 unit: $(call unit_bin,$(UNIT_RUN))
@@ -65,7 +66,7 @@ $(foreach t,$(APPS_SRC),$(eval $(call program,apps/$(basename $(notdir $(t))),$(
 BENCH_NAMES := $(sort $(basename $(notdir $(wildcard tests/bench/*.c))) \
 	$(foreach d,$(wildcard tests/bench/*/),$(if $(wildcard $(d)*.c),$(notdir $(d:/=)))))
 $(foreach n,$(BENCH_NAMES),$(eval $(call program,bench/$(n), \
-	$(wildcard tests/bench/$(n).c tests/bench/$(n)/*.c),$(LIB_meltemi))))
+	$(wildcard tests/bench/$(n).c tests/bench/$(n)/*.c),$(LIB_unit) $(LIB_meltemi))))
 bench: deps
 	+@$(MAKE) --no-print-directory all
 	@$(if $(wildcard tests/bench/run),exec tests/bench/run $(BENCH),echo 'bench: nothing here yet')

@@ -46,15 +46,28 @@ struct mt_xds_app {
 	void (*event)(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev);
 };
 
+enum mt_xds_measure {
+	MT_XDS_M_REQUESTS, /* 1 */
+	MT_XDS_M_PUSHES,   /* 1 for each response */
+	MT_XDS_M_BYTES,    /* of a response */
+	MT_XDS_M_REJECTS,  /* 1 */
+	MT_XDS_M_ACK_TIME, /* seconds from the snapshot's made_ns to an acknowledgement */
+	MT_XDS_M_N,
+};
+
 struct mt_xds_server_opts {
 	const struct mt_xds_type *types;
 	size_t ntypes;
 	const struct mt_xds_app *app;
 	void *ctx;
-	size_t max_request;       /* bytes, default 1 MiB */
-	size_t max_names;         /* subscribed names of a stream and type, default 50,000 */
+	size_t max_request;     /* bytes, default 1 MiB */
+	size_t max_names;       /* subscribed names of a stream and type, default 50,000 */
+	int64_t ack_timeout_ns; /* an unanswered response holds others back for so long; default 20 s */
 	int64_t removal_grace_ns; /* between the users' acknowledgement and a removal; default 0 */
-	struct mt_metrics *metrics; /* of the daemon; NULL: none. See common/xds/metrics.def */
+	struct mt_metrics *metrics; /* of the daemon; NULL: none. The rows of common/xds/metrics.def
+				       are defined in it */
+	/* For metrics under a daemon's own names; any thread, must not block. NULL: none. */
+	void (*measure)(void *ctx, enum mt_xds_measure what, int type, double v);
 };
 
 /* Makes the server and fills methods[2] for mt_rpc_server_start(): the aggregated service, both

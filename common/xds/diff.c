@@ -1,0 +1,175 @@
+/* Steps from one set to another: see diff.h.
+ *
+ * A thousand streams that stand at set A and go to set B need the same bytes. The first computes
+ * them under B's mutex, the others take a reference. The key is A's number, which is never used
+ * again, so A may be gone by the time somebody asks. STEPS_MAX entries bound the memory: streams that
+ * lag behind by different amounts start from different sets. */
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/xds/diff.h"
+
+enum { STEPS_MAX = 8, KIND_UNION = 2 /* after the two modes */ };
+
+struct mt_set_step {
+	uint64_t base; /* number of the older set; 0: the empty set */
+	int kind;
+	void *object;
+};
+
+static void step_drop(struct mt_set_step *c)
+{
+	if (c->kind == KIND_UNION)
+		mt_set_unref(c->object);
+	else
+		mt_diff_unref(c->object);
+}
+
+void mt_set_drop_steps(struct mt_set *s)
+{
+	for (size_t i = 0; i < s->nsteps; i++)
+		step_drop(&s->steps[i]);
+	mt_free(s->steps);
+}
+
+static struct mt_diff *diff_make(
+	const struct mt_set *old, const struct mt_set *newer, enum mt_xds_mode mode)
+{
+	struct mt_diff *d = MT_NEW(struct mt_diff);
+	mt_ref_init(&d->ref);
+	MT_VEC(struct mt_res *) items = { 0 };
+	MT_VEC(char *) removed = { 0 };
+	struct mt_body body = { .mode = mode, .join_below = MT_BODY_SHARED };
+	size_t i = 0, j = 0, nold = mt_set_size(old);
+	while (i < nold || j < newer->n) {
+		int c = i == nold       ? 1
+			: j == newer->n ? -1
+					: strcmp(old->res[i]->name, newer->res[j]->name);
+		if (c < 0) {
+			mt_vec_push(&removed, mt_strdup(old->res[i]->name));
+			mt_body_removed(&body, old->res[i]->name);
+		} else if (c > 0 || old->res[i]->hash != newer->res[j]->hash) {
+			mt_vec_push(&items, mt_res_ref(newer->res[j]));
+			mt_body_res(&body, newer->res[j]);
+		}
+		i += c <= 0;
+		j += c >= 0;
+	}
+	mt_body_finish(&body);
+	d->items = items.v;
+	d->n = items.n;
+	d->removed = removed.v;
+	d->nremoved = removed.n;
+	d->slices = body.slices.v;
+	d->nslices = body.slices.n;
+	d->bytes = body.bytes;
+	return d;
+}
+
+static struct mt_set *union_make(const struct mt_set *old, struct mt_set *newer)
+{
+	MT_VEC(struct mt_res *) all = { 0 };
+	size_t i = 0, j = 0, kept = 0;
+	while (i < old->n || j < newer->n) {
+		int c = i == old->n     ? 1
+			: j == newer->n ? -1
+					: strcmp(old->res[i]->name, newer->res[j]->name);
+		mt_vec_push(&all, mt_res_ref(c < 0 ? old->res[i] : newer->res[j]));
+		kept += c < 0;
+		i += c <= 0;
+		j += c >= 0;
+	}
+	struct mt_set *s;
+	if (kept) {
+		s = mt_set_make(all.v, all.n);
+	} else {
+		mt_vec_each (&all, r)
+			mt_res_unref(*r);
+		s = mt_set_ref(newer);
+	}
+	mt_vec_clear(&all);
+	return s;
+}
+
+static void *step_ref(const struct mt_set_step *c)
+{
+	if (c->kind == KIND_UNION)
+		return mt_set_ref(c->object);
+	mt_ref_get(&((struct mt_diff *)c->object)->ref);
+	return c->object;
+}
+
+/* Finds or computes the step of a kind from old to newer. A new reference. */
+static void *step(struct mt_set *old, struct mt_set *newer, int kind)
+{
+	uint64_t base = old ? old->number : 0;
+	pthread_mutex_lock(&newer->mu);
+	for (size_t i = 0; i < newer->nsteps; i++) {
+		if (newer->steps[i].base == base && newer->steps[i].kind == kind) {
+			void *found = step_ref(&newer->steps[i]);
+			pthread_mutex_unlock(&newer->mu);
+			return found;
+		}
+	}
+	struct mt_set_step c = { .base = base, .kind = kind }, out = { 0 };
+	c.object = kind == KIND_UNION ? (void *)union_make(old, newer)
+				      : (void *)diff_make(old, newer, (enum mt_xds_mode)kind);
+	/* A union without anything kept is newer itself: caching that would be a cycle. */
+	bool keep = c.object != newer;
+	if (keep && !newer->steps)
+		newer->steps = mt_reallocarray(NULL, STEPS_MAX, sizeof(*newer->steps));
+	if (keep && newer->nsteps < STEPS_MAX) {
+		newer->steps[newer->nsteps++] = c;
+	} else if (keep) {
+		out = newer->steps[newer->next];
+		newer->steps[newer->next] = c;
+		newer->next = (newer->next + 1) % STEPS_MAX;
+	}
+	void *ret = keep ? step_ref(&c) : c.object;
+	pthread_mutex_unlock(&newer->mu);
+	if (out.object)
+		step_drop(&out);
+	return ret;
+}
+
+struct mt_diff *mt_set_diff(struct mt_set *old, struct mt_set *newer, enum mt_xds_mode mode)
+{
+	return step(old, newer, (int)mode);
+}
+
+struct mt_set *mt_set_union(struct mt_set *old, struct mt_set *newer)
+{
+	return !mt_set_size(old) || old == newer ? mt_set_ref(newer) : step(old, newer, KIND_UNION);
+}
+
+void mt_diff_unref(struct mt_diff *d)
+{
+	if (!d || !mt_ref_put(&d->ref))
+		return;
+	for (size_t i = 0; i < d->n; i++)
+		mt_res_unref(d->items[i]);
+	for (size_t i = 0; i < d->nremoved; i++)
+		mt_free(d->removed[i]);
+	for (size_t i = 0; i < d->nslices; i++)
+		mt_slice_unref(d->slices[i]);
+	mt_free(d->items);
+	mt_free(d->removed);
+	mt_free(d->slices);
+	mt_free(d);
+}
+
+bool mt_diff_has(const struct mt_diff *d, const char *name)
+{
+	size_t lo = 0, hi = d->n;
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		int c = strcmp(d->items[mid]->name, name);
+		if (c == 0)
+			return true;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return false;
+}

@@ -1,0 +1,335 @@
+/* One response: what the peer of a stream has to be told of a type, and the bytes of it.
+ *
+ * The usual response is shared: a step from one set to another, encoded once (diff.h), behind a small
+ * header of the stream's own with version, type and nonce. A response is put together for one stream
+ * only when its subscription does not cover the step, when names are owed an answer of their own
+ * (new subscriptions, EDS after CDS), and after a reconnect that reported what it holds.
+ *
+ * Where a peer stands is always one set: `sent`. While removals have to wait (plan.c), that is the
+ * union of the old set and the new one. After a rejection it is not known (a proxy applies parts of
+ * what it rejects): the next response says everything, and removes all that the peer may hold. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+#include "common/xds/stream.h"
+
+enum { HELD_SLACK = 1000 };
+
+struct draft {
+	struct mt_xds_sub *sub;
+	struct mt_xds_tstate *t;
+	const struct mt_xds_type *type;
+	enum mt_xds_mode mode;
+	struct mt_set *target;
+	struct mt_diff *step;        /* from where the peer stands to the target */
+	struct mt_diff *shared;      /* sent as it is; NULL: own */
+	MT_VEC(struct mt_res *) own; /* borrowed from target */
+	MT_VEC(const char *) removed;
+	MT_VEC(struct mt_view) resend; /* names whose change the companions have to follow */
+};
+
+/* Does the subscription cover all of d? */
+static bool covers(const struct mt_xds_tstate *t, const struct mt_diff *d, enum mt_xds_mode mode)
+{
+	if (t->wildcard)
+		return true;
+	if (d->n + d->nremoved > mt_names_size(t->names))
+		return false;
+	for (size_t i = 0; i < d->n; i++) {
+		if (!mt_names_has(t->names, d->items[i]->name))
+			return false;
+	}
+	for (size_t i = 0; mode == MT_XDS_DELTA && i < d->nremoved; i++) {
+		if (!mt_names_has(t->names, d->removed[i]))
+			return false;
+	}
+	return true;
+}
+
+static void take_diff(struct draft *f, struct mt_diff *d)
+{
+	if (covers(f->t, d, f->mode)) {
+		f->shared = d;
+		return;
+	}
+	for (size_t i = 0; i < d->n; i++) {
+		if (mt_xds_wants(f->t, d->items[i]->name))
+			mt_vec_push(&f->own, d->items[i]);
+	}
+	for (size_t i = 0; f->mode == MT_XDS_DELTA && i < d->nremoved; i++) {
+		if (mt_xds_wants(f->t, d->removed[i]))
+			mt_vec_push(&f->removed, d->removed[i]);
+	}
+}
+
+/* After a reconnect: only what differs from what the peer reported. What it holds and nobody has any
+ * more becomes stale: removed now, or with the other removals. */
+static void take_holdings(struct draft *f, bool drop)
+{
+	const struct mt_xds_holdings *h = f->t->holdings;
+	MT_VEC(struct mt_view) stale = { 0 };
+	size_t i = 0, n = mt_set_size(f->target);
+	for (size_t j = 0; i < n || j < h->n;) {
+		struct mt_res *r = i < n ? mt_set_at(f->target, i) : NULL;
+		int c = !r ? 1 : j == h->n ? -1 : strcmp(r->name, h->v[j].name);
+		if (c <= 0 && (c < 0 || r->hash != h->v[j].version) && mt_xds_wants(f->t, r->name))
+			mt_vec_push(&f->own, r);
+		/* A name that is subscribed is answered below, as unknown. */
+		if (c > 0 && f->t->wildcard && !mt_names_has(f->t->names, h->v[j].name)) {
+			struct mt_view v = { h->v[j].name, strlen(h->v[j].name) };
+			if (drop)
+				mt_vec_push(&f->removed, h->v[j].name);
+			else
+				mt_vec_push(&stale, v);
+		}
+		i += c <= 0;
+		j += c >= 0;
+	}
+	struct mt_names *old = f->t->stale;
+	f->t->stale = mt_names_edit(f->sub->server->names, old, stale.v, stale.n, NULL, 0);
+	mt_names_unref(old);
+	mt_vec_clear(&stale);
+}
+
+/* Is it among the first n of the own resources, which are sorted? */
+static bool has_own(const struct draft *f, size_t n, const char *name)
+{
+	for (size_t lo = 0, hi = n; lo < hi;) {
+		size_t mid = (lo + hi) / 2;
+		int c = strcmp(f->own.v[mid]->name, name);
+		if (c == 0)
+			return true;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return false;
+}
+
+/* Names that are owed an answer: the resource, or that there is none. */
+static void take_names(struct draft *f, const struct mt_names *names, bool missing_only)
+{
+	size_t sorted = f->own.n;
+	for (size_t i = 0; i < mt_names_size(names); i++) {
+		const char *name = mt_names_at(names, i);
+		struct mt_res *r = mt_set_find(f->target, name);
+		if (!r)
+			mt_vec_push(&f->removed, name);
+		else if (missing_only || !mt_xds_wants(f->t, name))
+			continue;
+		else if (f->shared ? !mt_diff_has(f->shared, name) : !has_own(f, sorted, name))
+			mt_vec_push(&f->own, r);
+	}
+}
+
+/* After a rejection: what the peer may hold besides the target. */
+static void take_unknown(struct draft *f)
+{
+	const struct mt_set *may = f->t->acked;
+	for (size_t i = 0; f->mode == MT_XDS_DELTA && i < mt_set_size(may); i++) {
+		const char *name = mt_set_at(may, i)->name;
+		if (!mt_set_find(f->target, name) && mt_xds_wants(f->t, name))
+			mt_vec_push(&f->removed, name);
+	}
+}
+
+static void take_stale(struct draft *f)
+{
+	for (size_t i = 0; i < mt_names_size(f->t->stale); i++) {
+		const char *name = mt_names_at(f->t->stale, i);
+		if (!mt_set_find(f->target, name))
+			mt_vec_push(&f->removed, name);
+	}
+}
+
+/* Fills in the draft. False when there is nothing to say. */
+static bool compose(struct draft *f, const struct mt_xds_step *step, bool full_state)
+{
+	struct mt_xds_tstate *t = f->t;
+	struct mt_xds_server *sv = f->sub->server;
+	bool anew = t->first || t->unknown;
+	f->step = mt_set_diff(anew ? sv->empty : t->sent, f->target, f->mode);
+	if (t->first && t->holdings)
+		take_holdings(f, step->drop);
+	else
+		take_diff(f, f->step);
+	if (t->first)
+		take_names(f, t->names, true);
+	take_names(f, t->pending, false);
+	if (t->unknown)
+		take_unknown(f);
+	if (step->drop && t->stale)
+		take_stale(f);
+
+	for (size_t i = 0; f->shared && i < f->shared->n; i++) {
+		const char *name = f->shared->items[i]->name;
+		mt_vec_push(&f->resend, ((struct mt_view){ name, strlen(name) }));
+	}
+	mt_vec_each (&f->own, r)
+		mt_vec_push(&f->resend, ((struct mt_view){ (*r)->name, strlen((*r)->name) }));
+
+	size_t gone = f->mode == MT_XDS_DELTA ? f->removed.n : full_state ? f->step->nremoved : 0;
+	size_t said = f->own.n + gone;
+	if (f->shared)
+		said += f->shared->n + (f->mode == MT_XDS_DELTA ? f->shared->nremoved : 0);
+	if (!said && !anew)
+		return false;
+	if (full_state && !anew) {
+		/* The absence of a resource removes it: everything that is wanted is said. */
+		mt_diff_unref(f->step);
+		f->step = mt_set_diff(sv->empty, f->target, f->mode);
+		f->shared = NULL;
+		f->own.n = 0;
+		take_diff(f, f->step);
+	}
+	return true;
+}
+
+static void add_header(struct mt_body *b, struct draft *f, uint64_t nonce)
+{
+	char version[17], text[24];
+	mt_hash_hex(mt_set_hash(f->target), version);
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)nonce);
+	struct mt_buf head = { 0 };
+	mt_wire_adds(&head, 1, version);
+	mt_wire_adds(&head, 4, f->type->type_url);
+	mt_wire_adds(&head, 5, text);
+	mt_body_bytes(b, head.p, head.n);
+	mt_buf_clear(&head);
+}
+
+/* Returns the bytes of the message. */
+static size_t send_draft(struct draft *f)
+{
+	struct mt_xds_sub *s = f->sub;
+	struct mt_body b = { .mode = f->mode, .join_below = MT_BODY_OWN };
+	add_header(&b, f, ++s->nonce);
+	if (f->shared)
+		mt_body_slices(&b, f->shared->slices, f->shared->nslices);
+	mt_vec_each (&f->own, r)
+		mt_body_res(&b, *r);
+	mt_vec_each (&f->removed, name)
+		mt_body_removed(&b, *name);
+	mt_body_finish(&b);
+	mt_rpc_stream_send(s->stream, b.slices.v, b.slices.n);
+	mt_vec_clear(&b.slices);
+	f->t->nonce = s->nonce;
+	return b.bytes;
+}
+
+/* Clusters that changed warm until their endpoints come again: those are owed an answer now. */
+static void resend_companions(struct draft *f, int type)
+{
+	struct mt_xds_server *sv = f->sub->server;
+	for (size_t i = 0; i < sv->opts.ntypes; i++) {
+		struct mt_xds_tstate *c = f->sub->types[i];
+		if (!c || sv->types[i].resend_with != type)
+			continue;
+		size_t n = 0;
+		struct mt_view *wanted = mt_reallocarray(NULL, f->resend.n + 1, sizeof(*wanted));
+		for (size_t k = 0; k < f->resend.n; k++) {
+			if (mt_xds_wants(c, f->resend.v[k].p) && !(c->first && !c->holdings))
+				wanted[n++] = f->resend.v[k];
+		}
+		struct mt_names *old = c->pending;
+		c->pending = mt_names_edit(NULL, old, wanted, n, NULL, 0);
+		mt_names_unref(old);
+		mt_free(wanted);
+	}
+}
+
+static void replace(struct mt_set **at, struct mt_set *by)
+{
+	struct mt_set *old = *at;
+	*at = mt_set_ref(by);
+	mt_set_unref(old);
+}
+
+/* What the peer may hold when a response is still unanswered: both, unless that grows too large. */
+static void widen(struct mt_xds_tstate *t)
+{
+	struct mt_set *both = mt_set_union(t->acked, t->sent);
+	bool small = mt_set_size(both) <= 2 * mt_set_size(t->sent) + HELD_SLACK;
+	replace(&t->acked, small ? both : t->sent);
+	mt_set_unref(both);
+}
+
+static void moved(struct draft *f, const struct mt_xds_step *step, bool sent, size_t bytes)
+{
+	struct mt_xds_sub *s = f->sub;
+	struct mt_xds_tstate *t = f->t;
+	if (sent && t->outstanding && t->sent != f->target)
+		widen(t);
+	replace(&t->sent, f->target);
+	if (step->snap) {
+		t->made_ns = step->snap->made_ns;
+		if (t->snap != step->snap) {
+			mt_snapshot_unref(t->snap);
+			t->snap = mt_snapshot_ref(step->snap);
+		}
+		/* Still more than the goal has: removals wait. */
+		t->holding = mt_set_size(f->target) != mt_set_size(step->goal) ||
+			mt_set_hash(f->target) != mt_set_hash(step->goal);
+		if (!t->holding && (step->drop || !t->stale))
+			t->removal_at = 0;
+	}
+	if (step->drop && step->snap) {
+		mt_names_unref(t->stale);
+		t->stale = NULL;
+	}
+	int64_t now = mt_mono(s->server->clock);
+	if (sent) {
+		t->sent_at = now;
+		t->outstanding = true;
+		t->first = t->unknown = t->rejected = false;
+		mt_free(t->holdings);
+		t->holdings = NULL;
+	} else if (!t->outstanding && !t->rejected) {
+		replace(&t->acked, t->sent);
+	}
+	pthread_mutex_lock(&s->mu);
+	if (step->snap)
+		t->status.sent_id = step->snap->id;
+	if (sent) {
+		t->status.sent_ns = now;
+		t->status.sent_bytes += bytes;
+		t->status.pushes++;
+	} else if (!t->outstanding && !t->rejected) {
+		t->status.acked_id = t->status.sent_id;
+	}
+	pthread_mutex_unlock(&s->mu);
+}
+
+bool mt_xds_respond(struct mt_xds_sub *s, const struct mt_xds_step *step)
+{
+	struct mt_xds_tstate *t = s->types[step->type];
+	const struct mt_xds_type *type = &s->server->types[step->type];
+	struct draft f = {
+		.sub = s, .t = t, .type = type, .mode = s->delta ? MT_XDS_DELTA : MT_XDS_SOTW
+	};
+	bool full_state = !s->delta && type->wildcard;
+	/* After a rejection nothing is kept: the union would say the rejected content again. */
+	bool keep = !step->drop && !t->unknown && !t->first;
+	f.target = keep ? mt_set_union(t->sent, step->goal) : mt_set_ref(step->goal);
+	size_t bytes = 0;
+	bool sent = compose(&f, step, full_state);
+	if (sent) {
+		bytes = send_draft(&f);
+		mt_xds_count(s, step->type, MT_XDS_M_PUSHES, 1);
+		mt_xds_count(s, step->type, MT_XDS_M_BYTES, (double)bytes);
+		resend_companions(&f, step->type);
+	}
+	moved(&f, step, sent, bytes);
+	mt_names_unref(t->pending);
+	t->pending = NULL;
+	mt_vec_clear(&f.own);
+	mt_vec_clear(&f.removed);
+	mt_vec_clear(&f.resend);
+	mt_diff_unref(f.step);
+	mt_set_unref(f.target);
+	return sent;
+}
