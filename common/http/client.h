@@ -1,4 +1,6 @@
-/* HTTP client (libcurl multi, driven by the loop). Loop thread. */
+/* HTTP client (libcurl multi, driven by the loop). No redirects, no proxy, http and https only.
+ * Threads: loop thread. Errors in a result: MT_TIMEOUT, MT_LIMIT, MT_UNAVAILABLE, MT_INVALID (URL),
+ * MT_UNAUTHENTICATED (the peer's certificate), MT_CANCELLED, each naming the URL. */
 #pragma once
 
 #include "common/base/err.h"
@@ -32,4 +34,5 @@ void mt_http_client_free(
 /* done runs on the loop exactly once; the result is valid during it. */
 struct mt_http_call *mt_http_call_start(struct mt_http_client *c, const struct mt_http_call_opts *o,
 	void (*done)(void *ctx, const struct mt_http_result *r), void *ctx);
+/* Calls done with MT_CANCELLED before it returns. A call is gone once its done was called. */
 void mt_http_call_cancel(struct mt_http_call *call);
