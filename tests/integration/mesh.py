@@ -178,8 +178,7 @@ class Workload:
             f"{self.inner}:{APP_TCP_PORT}", "--name", self.app, "--version", self.version,
             label=f"app-{self.name}")
         if self.sidecar:
-            self.envoy = Envoy(self.name, self.node, mesh.xds_addr, f"{self.inner}:{ADMIN_PORT}",
-                               mesh.protocol, mesh.tmp, mesh.envoy_binary).start()
+            self.envoy = mesh.make_envoy(self, f"{self.inner}:{ADMIN_PORT}").start()
         return self
 
     def stop(self):
@@ -233,19 +232,21 @@ class Gateway:
 
     def __init__(self, mesh, name="ingressgateway", namespace="istio-system"):
         self.mesh, self.name, self.namespace = mesh, name, namespace
+        self.account, self.labels = name, {"istio": "ingressgateway", "app": name}
         self.outer = mesh.net.ip()
         self.envoy = None
 
-    def start(self):
-        domain = f"{self.namespace}.{DOMAIN}"
-        node = {"id": f"router~{self.outer}~{self.name}.{self.namespace}~{domain}",
+    @property
+    def node(self):
+        return {"id": f"router~{self.outer}~{self.name}.{self.namespace}~"
+                      f"{self.namespace}.{DOMAIN}",
                 "cluster": self.name,
                 "metadata": {"NAMESPACE": self.namespace, "CLUSTER_ID": "test",
-                             "LABELS": {"istio": "ingressgateway", "app": self.name},
-                             "INSTANCE_IPS": self.outer, "WORKLOAD_NAME": self.name,
-                             "SERVICE_ACCOUNT": self.name}}
-        self.envoy = Envoy(self.name, node, self.mesh.xds_addr, f"{self.outer}:{ADMIN_PORT}",
-                           self.mesh.protocol, self.mesh.tmp, self.mesh.envoy_binary).start()
+                             "LABELS": self.labels, "INSTANCE_IPS": self.outer,
+                             "WORKLOAD_NAME": self.name, "SERVICE_ACCOUNT": self.account}}
+
+    def start(self):
+        self.envoy = self.mesh.make_envoy(self, f"{self.outer}:{ADMIN_PORT}").start()
         return self
 
     def stop(self):
@@ -257,6 +258,8 @@ class Gateway:
 
 
 class Mesh:
+    DAEMONS = ("galley", "pilot", "mixer")
+
     def __init__(self, net, tmp, apps, protocol="delta", mixer=False, envoy_binary=None):
         assert protocol in ("delta", "sotw")
         self.net, self.tmp, self.apps, self.protocol = net, tmp, apps, protocol
@@ -270,8 +273,13 @@ class Mesh:
         self.mixer_addr, self.prometheus_addr = f"{ip}:9091", f"{ip}:42422"
         self.monitor = {"galley": f"{ip}:15114", "pilot": f"{ip}:15014", "mixer": f"{ip}:15314"}
         self.workloads, self.gateways, self.tcp_targets = [], [], {}
-        self.daemons = {n: self.daemon(n) for n in ("galley", "pilot", "mixer")}
+        self.daemons = {n: self.daemon(n) for n in self.DAEMONS}
         self.nacks_seen = {}
+
+    def make_envoy(self, w, admin):
+        """An Envoy (not started) for a workload or gateway."""
+        return Envoy(w.name, w.node, self.xds_addr, admin, self.protocol, self.tmp,
+                     self.envoy_binary)
 
     def daemon(self, name):
         flags = {
@@ -313,8 +321,7 @@ class Mesh:
                          "endpoints": [self.endpoint(w) for w in ws]}})
         return yaml.safe_dump_all(docs, sort_keys=False)
 
-    @staticmethod
-    def endpoint(w):
+    def endpoint(self, w):
         # Without a sidecar, the application itself is the endpoint.
         ip, http, tcp = ((w.outer, SERVICE_PORT, TCP_PORT) if w.sidecar else
                          (w.inner, APP_PORT, APP_TCP_PORT))
@@ -334,7 +341,7 @@ class Mesh:
     # --- life ---
     def start(self, daemons=None, wait=True):
         self.apply("services", self.services_yaml())
-        for name in daemons or ["galley", "pilot"] + (["mixer"] if self.with_mixer else []):
+        for name in daemons or [d for d in self.DAEMONS if d != "mixer" or self.with_mixer]:
             self.start_daemon(name)
         for w in self.workloads + self.gateways:
             w.start()

@@ -1,0 +1,194 @@
+"""Mutual TLS between workloads: identities, refusals, what is on the wire, renewal."""
+import socket
+import threading
+
+import pytest
+
+from mesh import SERVICE_PORT, load, streams
+from mesh_tls import TlsMesh, workload_id
+from test_traffic import BASE
+from util import wait_for
+
+STRICT = {"apiVersion": "security.istio.io/v1beta1", "kind": "PeerAuthentication",
+          "metadata": {"name": "default", "namespace": "default"},
+          "spec": {"mtls": {"mode": "STRICT"}}}
+
+
+class Wire:
+    """A relay that keeps what passes: the wire between two proxies, seen without privilege."""
+
+    def __init__(self, listen, target):
+        self.target, self.seen, self.open = target, bytearray(), True
+        self.server = socket.create_server(listen)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while self.open:
+            try:
+                a, _ = self.server.accept()
+            except OSError:
+                return
+            b = socket.create_connection(self.target)
+            for pair in ((a, b), (b, a)):
+                threading.Thread(target=self.pump, args=pair, daemon=True).start()
+
+    def pump(self, src, dst):
+        try:
+            while data := src.recv(65536):
+                self.seen += data
+                dst.sendall(data)
+            dst.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self):
+        self.open = False
+        self.server.close()
+
+
+@pytest.fixture(scope="module", params=["delta", "sotw"])
+def mesh(request, net, tmp, apps):
+    tmp = tmp / request.param
+    tmp.mkdir()
+    apps.tmp = tmp
+    m = TlsMesh(net, tmp, apps, protocol=request.param)
+    m.tcp_targets["client-v1"] = {"db"}
+    m.client = m.workload("client")
+    m.reviews = m.workload("reviews")
+    m.db = m.workload("db", tcp=True)
+    m.wired_addr = net.ip()
+    m.apply("rules", BASE + [STRICT])
+    m.start()
+    m.eventually(lambda: m.client.get("reviews").status == 200, timeout=20)
+    yield m
+    m.stop()
+
+
+@pytest.fixture(autouse=True)
+def healthy(request, mesh):
+    yield
+    if getattr(request.node, "failed", False):
+        print(mesh.logs())
+    mesh.check()
+
+
+def test_the_backend_sees_who_called(mesh):
+    xfcc = mesh.client.get("reviews").json()["headers"]["x-forwarded-client-cert"]
+    assert f"URI={workload_id('default', 'client')}" in xfcc
+    # What a client says itself is not believed.
+    xfcc = mesh.client.get("reviews", headers={
+        "x-forwarded-client-cert": f"URI={workload_id('default', 'king')}"}).json()[
+            "headers"]["x-forwarded-client-cert"]
+    assert "king" not in xfcc and workload_id("default", "client") in xfcc
+
+
+def test_envoy_holds_the_identity_of_its_workload(mesh):
+    for w in (mesh.client, mesh.reviews):
+        ids = {i for _, uris, _ in w.envoy.certs() for i in uris}
+        assert workload_id("default", w.account) in ids
+
+
+def test_plaintext_to_a_strict_port_is_refused(mesh):
+    ip = mesh.reviews.outer
+    with socket.create_connection((ip, SERVICE_PORT), timeout=5) as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: reviews\r\n\r\n")
+        try:
+            assert s.recv(4096) == b""
+        except ConnectionError:
+            pass
+
+
+def entry(name, address, account):
+    return {"apiVersion": "networking.istio.io/v1alpha3", "kind": "ServiceEntry",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"hosts": [f"{name}.default.svc.cluster.local"], "location": "MESH_INTERNAL",
+                     "resolution": "STATIC",
+                     "ports": [{"number": SERVICE_PORT, "name": "http", "protocol": "HTTP"}],
+                     "endpoints": [{"address": address, "ports": {"http": SERVICE_PORT},
+                                    "labels": {"security.istio.io/tlsMode": "istio"},
+                                    "serviceAccount": account}]}}
+
+
+def test_another_service_account_is_refused(mesh):
+    """reviews' proxy answers for a service whose account it does not have: its certificate is valid,
+    and the client's proxy refuses it."""
+    mesh.apply("impostor", [entry("impostor", mesh.reviews.outer, "somebody-else")])
+    try:
+        mesh.eventually(lambda: any("impostor" in c for c in
+                                    mesh.client.envoy.resources("cluster")))
+        mesh.eventually(lambda: mesh.client.get("impostor").status == 503)
+        mesh.reviews.reset()
+        for _ in range(5):
+            assert mesh.client.get("impostor").status == 503
+        assert mesh.reviews.stats()["total"] == 0
+        refused = mesh.client.envoy.stats("impostor.*ssl.fail_verify_san")
+        assert sum(refused.values()) > 0, refused
+    finally:
+        mesh.remove("impostor")
+
+
+def test_no_plaintext_on_the_wire(mesh):
+    wire = Wire((mesh.wired_addr, SERVICE_PORT), (mesh.reviews.outer, SERVICE_PORT))
+    mesh.apply("wired", [entry("wired", mesh.wired_addr, "reviews")])
+    try:
+        secret = "a-word-that-nobody-else-says"
+        mesh.eventually(lambda: mesh.client.get(
+            "wired", f"/{secret}", headers={"x-secret": secret}).status == 200)
+        r = mesh.client.get("wired", f"/{secret}", headers={"x-secret": secret})
+        assert r.json()["path"] == f"/{secret}"
+        seen = bytes(wire.seen)
+        assert len(seen) > 1000
+        for word in (secret.encode(), b"HTTP/1.1", b"x-app-version", b"PRI * HTTP/2.0"):
+            assert word not in seen
+        assert seen[:2] == b"\x16\x03", "a TLS handshake"
+    finally:
+        mesh.remove("wired")
+        wire.close()
+
+
+def test_tcp_is_mutual_tls_too(mesh):
+    ip, port = mesh.client.outbound_tcp.split(":")
+
+    def talk():
+        with socket.create_connection((ip, int(port)), timeout=5) as s:
+            return s.makefile("rb").readline() == b"db v1\n"
+    mesh.eventually(talk)
+    handshakes = mesh.db.envoy.stats("listener.*ssl.handshake$")
+    assert sum(handshakes.values()) > 0, handshakes
+
+
+@pytest.mark.timeout(240)
+def test_five_renewals_under_load(net, tmp, apps, request):
+    """Certificates of 20 s, renewed at half-life while requests and streams go on."""
+    folder = tmp / "renewal"
+    if folder.exists():
+        folder = tmp / "renewal-2"
+    folder.mkdir()
+    apps.tmp = folder
+    m = TlsMesh(net, folder, apps, cert_ttl="20s")
+    m.tcp_targets["client-v1"] = {"db"}
+    client, reviews = m.workload("client"), m.workload("reviews")
+    m.workload("db", tcp=True)
+    m.apply("rules", BASE + [STRICT])
+    try:
+        m.start()
+        m.eventually(lambda: client.get("reviews").status == 200, timeout=20)
+        held = [streams(m, client, "reviews", 5), streams(m, client, None, 5)]
+        run = load(m, client, "reviews", "/", 200, "--connections", "50")
+        serials = {w.name: set() for w in (client, reviews)}
+
+        def renewed():
+            for w in (client, reviews):
+                serials[w.name] |= {s for s, uris, _ in w.envoy.certs()
+                                    if workload_id("default", w.account) in uris}
+            return min(len(s) for s in serials.values()) >= 6
+        wait_for(renewed, 120, what="five renewals of each certificate", interval=0.5)
+        r = run.stop()
+        assert r["errors"] == {} and set(r["status"]) == {"200"}, r
+        for h in held:
+            assert h.stop()["breaks"] == {}
+        m.check()
+    finally:
+        if getattr(request.node, "failed", False):
+            print(m.logs())
+        m.stop()
