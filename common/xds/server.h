@@ -44,6 +44,9 @@ struct mt_xds_app {
 		struct mt_xds_sub *s); /* loop thread, once for each attach that was accepted */
 	/* Loop thread. SYNCED: all types that it subscribed to have acknowledged the newest snapshot. */
 	void (*event)(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev);
+	/* Stream thread, several at once: a request asks for this name (n bytes, no NUL), perhaps not
+	 * for the first time. For resources that are made when somebody wants them. NULL allowed. */
+	void (*subscribed)(void *ctx, int type, const char *name, size_t n);
 };
 
 enum mt_xds_measure {

@@ -255,6 +255,8 @@ int mt_xds_sub_request(struct mt_xds_sub *s, const struct mt_xds_request *r, str
 		t = tstate_new(s, type);
 	bool current = answer(s, type, r);
 	bool may_wildcard = sv->types[type].wildcard;
+	for (size_t i = 0; sv->opts.app->subscribed && i < r->nnames; i++)
+		sv->opts.app->subscribed(sv->opts.ctx, type, r->names[i].p, r->names[i].n);
 	if (s->delta)
 		return subscribe_delta(s, t, may_wildcard, fresh, r, err);
 	return current ? subscribe_sotw(s, t, may_wildcard, r, err) : 0;
