@@ -6,7 +6,7 @@
  * way in which a certificate can have become worthless without its end having come (Citadel's root
  * replaced, the clock wrong), without a list of error codes that mean so.
  *
- * mt_ident_stop() cannot take back a request: it marks it, and whoever finishes last frees. */
+ * mt_ident_stop() cancels a request, whose end arrives later as a post: whoever finishes last frees. */
 #include "common/ident/ident.h"
 
 #include <openssl/rand.h>
@@ -37,8 +37,8 @@ struct mt_ident {
 	struct mt_identity_slot *slot;
 	struct mt_timer *timer;
 	unsigned failures;
-	bool showed_cert; /* the last try did */
-	bool busy;        /* a request is under way */
+	bool showed_cert;                 /* the last try did */
+	struct mt_ident_request *request; /* under way; NULL: none */
 	bool stopped;
 };
 
@@ -109,7 +109,7 @@ static void on_done(void *ctx, struct mt_identity *id, const struct mt_err *err)
 	struct mt_ident *i = ctx;
 	struct mt_err save_err = { 0 };
 
-	i->busy = false;
+	i->request = NULL;
 	if (i->stopped) {
 		mt_identity_unref(id);
 		ident_free(i);
@@ -200,18 +200,18 @@ static int attempt(struct mt_ident *i, struct mt_err *err)
 	if (!i->showed_cert &&
 		((r = read_token(i, &token, err)) < 0 || (r = refresh_roots(i, err)) < 0))
 		return r;
-	return mt_ident_request(&(struct mt_ident_request_opts){ .loop = i->loop,
-					.env = i->env,
-					.addr = i->ca_addr,
-					.server_id = i->ca_id,
-					.slot = i->slot,
-					.token = token,
-					.identity = i->identity,
-					.ttl_ns = i->ttl_ns,
-					.timeout_ns = REQUEST_TIMEOUT_NS,
-					.done = on_done,
-					.ctx = i },
-		err);
+	return mt_ident_request_start(&(struct mt_ident_request_opts){ .loop = i->loop,
+					      .env = i->env,
+					      .addr = i->ca_addr,
+					      .server_id = i->ca_id,
+					      .slot = i->slot,
+					      .token = token,
+					      .identity = i->identity,
+					      .ttl_ns = i->ttl_ns,
+					      .timeout_ns = REQUEST_TIMEOUT_NS,
+					      .done = on_done,
+					      .ctx = i },
+		&i->request, err);
 }
 
 static void on_timer(void *arg)
@@ -219,18 +219,13 @@ static void on_timer(void *arg)
 	struct mt_ident *i = arg;
 	struct mt_err err = { 0 };
 
-	if (i->busy)
-		return;
-	i->busy = true;
-	if (attempt(i, &err) < 0) {
-		i->busy = false;
+	if (!i->request && attempt(i, &err) < 0)
 		failed(i, &err);
-	}
 }
 
 void mt_ident_renew(struct mt_ident *i)
 {
-	if (!i->busy)
+	if (!i->request)
 		mt_timer_start(i->timer, 0, 0);
 }
 
@@ -301,7 +296,9 @@ void mt_ident_stop(struct mt_ident *i)
 	i->timer = NULL;
 	i->event = NULL;
 	i->stopped = true;
-	if (!i->busy)
+	if (i->request)
+		mt_ident_request_cancel(i->request);
+	else
 		ident_free(i);
 }
 

@@ -46,7 +46,8 @@ struct mt_ident_opts {
  * trying. It does not wait: the slot is empty, or holds roots only, until the first success.
  * MT_INVALID: an option is missing or wrong. */
 int mt_ident_start(const struct mt_ident_opts *o, struct mt_ident **ret, struct mt_err *err);
-/* No event after it. Waits for the call that is under way to be cancelled. NULL allowed. */
+/* No event after it, and the slot is gone. A call under way is cancelled; its memory goes with the
+ * loop's posts. Before mt_rpc_env_free(). NULL allowed. */
 void mt_ident_stop(struct mt_ident *i);
 struct mt_identity_slot *mt_ident_slot(struct mt_ident *i);
 /* Renews now (the trust bundle or the token changed). */

@@ -15,7 +15,7 @@
 
 enum { ANSWER_MAX = 1 << 20, ARENA_MAX = 4 << 20 };
 
-struct request {
+struct mt_ident_request {
 	struct mt_loop *loop;
 	struct mt_rpc_channel *channel;
 	char *key_pem;
@@ -28,10 +28,9 @@ struct request {
 	struct mt_buf answer;
 };
 
-static void request_free(struct request *q)
+static void request_free(struct mt_ident_request *q)
 {
-	if (q->channel)
-		mt_rpc_channel_free(q->channel);
+	mt_rpc_channel_free(q->channel);
 	mt_secret_free(q->key_pem);
 	mt_free(q->identity);
 	mt_free(q->msg);
@@ -40,7 +39,7 @@ static void request_free(struct request *q)
 }
 
 /* The last element is the roots, what is before it the chain. */
-static int parse_answer(struct request *q, struct mt_identity **ret, struct mt_err *err)
+static int parse_answer(struct mt_ident_request *q, struct mt_identity **ret, struct mt_err *err)
 {
 	MT_AUTO(mt_arena_freep) struct mt_arena *arena = mt_arena_new(ARENA_MAX);
 	const Ca__IstioCertificateResponse *a;
@@ -75,7 +74,7 @@ static int parse_answer(struct request *q, struct mt_identity **ret, struct mt_e
 
 static void on_loop(void *arg)
 {
-	struct request *q = arg;
+	struct mt_ident_request *q = arg;
 	struct mt_identity *identity = NULL;
 	struct mt_err err = { 0 };
 
@@ -89,7 +88,7 @@ static void on_loop(void *arg)
 
 static void on_answer(void *ctx, int status, const char *msg, const void *p, size_t n)
 {
-	struct request *q = ctx;
+	struct mt_ident_request *q = ctx;
 
 	q->status = status;
 	q->msg = mt_strdup(msg ? msg : "");
@@ -98,7 +97,8 @@ static void on_answer(void *ctx, int status, const char *msg, const void *p, siz
 	mt_loop_post(q->loop, on_loop, q);
 }
 
-static int make_request(struct request *q, int64_t ttl_ns, struct mt_buf *out, struct mt_err *err)
+static int make_request(
+	struct mt_ident_request *q, int64_t ttl_ns, struct mt_buf *out, struct mt_err *err)
 {
 	MT_AUTO(mt_key_unrefp) struct mt_key *key = NULL;
 	Ca__IstioCertificateRequest m;
@@ -115,7 +115,8 @@ static int make_request(struct request *q, int64_t ttl_ns, struct mt_buf *out, s
 	return 0;
 }
 
-int mt_ident_request(const struct mt_ident_request_opts *o, struct mt_err *err)
+int mt_ident_request_start(
+	const struct mt_ident_request_opts *o, struct mt_ident_request **ret, struct mt_err *err)
 {
 	MT_AUTO(mt_strfreep)
 	char *bearer = o->token ? mt_asprintf("Bearer %s", o->token) : NULL;
@@ -127,7 +128,7 @@ int mt_ident_request(const struct mt_ident_request_opts *o, struct mt_err *err)
 		.no_client_cert = o->token != NULL,
 		.max_message = ANSWER_MAX,
 	};
-	struct request *q = MT_NEW(struct request);
+	struct mt_ident_request *q = MT_NEW(struct mt_ident_request);
 	struct mt_buf body = { 0 };
 	int r;
 
@@ -146,5 +147,11 @@ int mt_ident_request(const struct mt_ident_request_opts *o, struct mt_err *err)
 	mt_buf_clear(&body);
 	if (bearer)
 		explicit_bzero(bearer, strlen(bearer));
+	*ret = q;
 	return 0;
+}
+
+void mt_ident_request_cancel(struct mt_ident_request *q)
+{
+	mt_rpc_channel_free(MT_TAKE(q->channel));
 }

@@ -22,5 +22,11 @@ struct mt_ident_request_opts {
 	void *ctx;
 };
 
-/* done is not called when this fails. */
-int mt_ident_request(const struct mt_ident_request_opts *o, struct mt_err *err);
+/* Valid until done has run. */
+struct mt_ident_request;
+
+/* done is not called when this fails, and not before this has returned. */
+int mt_ident_request_start(
+	const struct mt_ident_request_opts *o, struct mt_ident_request **ret, struct mt_err *err);
+/* done runs soon, with an error (or what came in the meantime). The slot is not used any more. */
+void mt_ident_request_cancel(struct mt_ident_request *q);
