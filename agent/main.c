@@ -1,0 +1,346 @@
+/* meltemi-agent: beside each Envoy.
+ *
+ *   meltemi-agent run --name NAME --ip IP --pilot-addr ADDR:PORT ...
+ *
+ * Components in order: who we are, the secrets' server, our certificate, Envoy (started when the
+ * certificate is there), the pages. Stopping, Envoy drains first while everything else goes on: its
+ * secrets are served and renewed, and health says "draining", until it is gone. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/bootstrap.h"
+#include "agent/envoy.h"
+#include "agent/metrics.h"
+#include "agent/sds.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/strs.h"
+#include "common/ident/ident.h"
+#include "common/run/version.h"
+
+static struct mt_log_scope scope = MT_LOG_SCOPE("agent");
+
+struct agent {
+	struct mt_daemon *d;
+	const struct agent_options *o;
+	bool tls;
+	struct mt_arena *arena; /* the node's strings */
+	struct agent_node node;
+	const char *dir; /* of our state, resolved */
+	const char *socket;
+	struct mt_rpc_env *env;
+	struct agent_sds *sds;
+	struct mt_ident *ident; /* NULL with --tls off */
+	struct agent_envoy *envoy;
+	char why[256]; /* Envoy is not ready */
+};
+
+/* ---- who we are ---- */
+
+static int node_start(struct mt_daemon *d, void *self, struct mt_err *err)
+{
+	struct agent *a = self;
+	const char *dir = mt_state_dir(mt_daemon_state(d));
+	int r;
+
+	a->d = d;
+	a->o = mt_daemon_options(d);
+	a->tls = strcmp(a->o->common.tls, "off") != 0;
+	a->arena = mt_arena_new(0);
+	if (mt_str_empty(a->o->pilot_addr))
+		return mt_fail(err, MT_INVALID, "--pilot-addr", "is required");
+	if ((r = agent_node_make(a->o, a->arena, &a->node, err)) < 0 ||
+		(r = mt_daemon_check_plaintext(d, "--pilot-addr", a->o->pilot_addr, err)) < 0)
+		return r;
+	if (!(dir = realpath(dir, NULL)))
+		return mt_fail_errno(err, mt_state_dir(mt_daemon_state(d)), "cannot resolve");
+	a->dir = mt_arena_strdup(a->arena, dir);
+	free((char *)(uintptr_t)dir);
+	a->socket = *a->o->sds_socket ? a->o->sds_socket
+				      : mt_arena_printf(a->arena, "%s/sds/socket", a->dir);
+	if (a->socket[0] != '/')
+		return mt_fail(
+			err, MT_INVALID, "--sds-socket", "%s is not an absolute path", a->socket);
+	a->env = mt_rpc_env_new(1);
+	return 0;
+}
+
+static void node_stop(struct mt_daemon *d, void *self)
+{
+	struct agent *a = self;
+
+	(void)d;
+	mt_rpc_env_free(a->env);
+	mt_arena_free(a->arena);
+}
+
+/* ---- secrets ---- */
+
+static int sds_start(struct mt_daemon *d, void *self, struct mt_err *err)
+{
+	struct agent *a = self;
+
+	return agent_sds_start(&(struct agent_sds_opts){ .loop = mt_daemon_loop(d),
+				       .env = a->env,
+				       .socket = a->socket,
+				       .file_cert_dirs = a->o->file_cert_dir,
+				       .metrics = mt_daemon_metrics(d) },
+		&a->sds, err);
+}
+
+static void sds_stop(struct mt_daemon *d, void *self)
+{
+	struct agent *a = self;
+
+	(void)d;
+	agent_sds_stop(a->sds);
+}
+
+/* ---- Envoy ---- */
+
+static void on_envoy_ready(void *ctx, bool ready, const char *why)
+{
+	struct agent *a = ctx;
+
+	if (!ready && strcmp(a->why, why) != 0)
+		mt_log_info(&scope, "Envoy is not ready", MT_S("why", why));
+	else if (ready)
+		mt_log_info(&scope, "Envoy is ready");
+	snprintf(a->why, sizeof(a->why), "%s", why);
+	mt_daemon_ready(a->d, "envoy", ready, a->why);
+}
+
+static int envoy_start(struct mt_daemon *d, void *self, struct mt_err *err)
+{
+	struct agent *a = self;
+	char pilot_id[MT_SPIFFE_ID_MAX];
+	struct agent_bootstrap b = {
+		.node = &a->node,
+		.pilot_addr = a->o->pilot_addr,
+		.sds_socket = a->socket,
+		.admin_addr = a->o->envoy_admin,
+		.version = mt_version(),
+		.delta = strcmp(a->o->delta, "off") != 0,
+	};
+	json_t *bootstrap;
+	int r;
+
+	if ((r = mt_ident_daemon_id(
+		     a->o->common.trust_domain, "pilot", pilot_id, sizeof(pilot_id), err)) < 0)
+		return r;
+	b.pilot_id = a->tls ? pilot_id : NULL;
+	if ((r = agent_bootstrap_make(&b, &bootstrap, err)) < 0)
+		return r;
+	snprintf(a->why, sizeof(a->why), "has not started");
+	mt_daemon_ready(d, "envoy", false, a->why);
+	r = agent_envoy_new(&(struct agent_envoy_opts){ .loop = mt_daemon_loop(d),
+				    .o = a->o,
+				    .dir = a->dir,
+				    .bootstrap = bootstrap,
+				    .workload_env = a->node.workload_env,
+				    .metrics = mt_daemon_metrics(d),
+				    .ready = on_envoy_ready,
+				    .ctx = a },
+		&a->envoy, err);
+	json_decref(bootstrap);
+	return r;
+}
+
+static void envoy_stop(struct mt_daemon *d, void *self)
+{
+	struct agent *a = self;
+
+	(void)d;
+	agent_envoy_free(a->envoy);
+}
+
+static int run_start(struct mt_daemon *d, void *self, struct mt_err *err)
+{
+	struct agent *a = self;
+
+	(void)d;
+	(void)err;
+	if (!a->tls)
+		agent_envoy_go(a->envoy);
+	return 0;
+}
+
+static void on_envoy_gone(void *ctx)
+{
+	mt_loop_stop(ctx);
+}
+
+/* The loop has ended; it runs once more until Envoy is gone, so that everything else goes on. */
+static void run_stop(struct mt_daemon *d, void *self)
+{
+	struct agent *a = self;
+
+	agent_envoy_stop(a->envoy, on_envoy_gone, mt_daemon_loop(d));
+	mt_loop_run(mt_daemon_loop(d));
+}
+
+/* ---- our certificate ---- */
+
+static void on_identity(void *ctx, const struct mt_ident_event *ev)
+{
+	struct agent *a = ctx;
+	struct mt_metrics *m = mt_daemon_metrics(a->d);
+	char until[32];
+
+	if (!ev->identity) {
+		mt_metric_add(m, METRIC_agent_certificate_failures_total, 1);
+		mt_log_warn(&scope, "no new certificate", MT_S("where", ev->err->path),
+			MT_S("error", ev->err->msg), MT_I("failures", ev->failures),
+			MT_D("next_try_s", (double)ev->next_ns / MT_NS_PER_SEC));
+		return;
+	}
+	mt_time_format(ev->identity->not_after_ns, until, sizeof(until));
+	mt_log_info(&scope, ev->loaded ? "certificate from disk" : "new certificate",
+		MT_S("id", ev->identity->spiffe_id), MT_S("serial", ev->identity->serial),
+		MT_S("until", until), MT_D("renewal_s", (double)ev->next_ns / MT_NS_PER_SEC));
+	if (!ev->loaded)
+		mt_metric_add(m, METRIC_agent_certificates_total, 1);
+	mt_metric_set(m, METRIC_agent_certificate_expiry_timestamp,
+		(double)(ev->identity->not_after_ns / MT_NS_PER_SEC));
+	mt_daemon_ready(a->d, "identity", true, NULL);
+	agent_sds_set(a->sds, ev->identity);
+	agent_envoy_go(a->envoy);
+}
+
+static int identity_start(struct mt_daemon *d, void *self, struct mt_err *err)
+{
+	struct agent *a = self;
+	const struct mt_common_options *c = &a->o->common;
+
+	if (!a->tls)
+		return 0;
+	mt_daemon_ready(d, "identity", false, "no certificate yet");
+	return mt_ident_start(&(struct mt_ident_opts){ .loop = mt_daemon_loop(d),
+				      .env = a->env,
+				      .ca_addr = c->ca_addr,
+				      .trust_domain = c->trust_domain,
+				      .identity = *c->identity ? c->identity : a->node.spiffe_id,
+				      .join_token_file = c->join_token_file,
+				      .trust_bundle = c->trust_bundle,
+				      .cert_ttl_ns = c->cert_ttl,
+				      .path = mt_arena_printf(a->arena, "%s/identity.json", a->dir),
+				      .event = on_identity,
+				      .ctx = a },
+		&a->ident, err);
+}
+
+static void identity_stop(struct mt_daemon *d, void *self)
+{
+	struct agent *a = self;
+
+	(void)d;
+	mt_ident_stop(a->ident);
+}
+
+/* ---- pages ---- */
+
+static void page_ready(void *ctx, struct mt_http_req *req)
+{
+	struct agent *a = ctx;
+	bool ready = agent_envoy_is_ready(a->envoy);
+
+	mt_http_reply_json(req, ready ? 200 : 503,
+		ready ? json_pack("{s:b}", "ready", 1)
+		      : json_pack("{s:b, s:s}", "ready", 0, "reason", a->why));
+}
+
+static void page_envoy(void *ctx, struct mt_http_req *req)
+{
+	struct agent *a = ctx;
+
+	mt_http_reply_json(req, 200, agent_envoy_json(a->envoy));
+}
+
+static int pages_start(struct mt_daemon *d, void *self, struct mt_err *err)
+{
+	struct mt_http_server *s = mt_daemon_monitor(d);
+
+	(void)err;
+	if (s)
+		mt_http_route(s, "GET", "/healthz/ready", page_ready, self);
+	mt_daemon_debug(d, "envoy", "the Envoy that this agent runs", page_envoy, self);
+	return 0;
+}
+
+static const struct mt_component components[] = {
+	{ "node", node_start, node_stop },
+	{ "sds", sds_start, sds_stop },
+	{ "envoy", envoy_start, envoy_stop },
+	{ "pages", pages_start, NULL },
+	{ "identity", identity_start, identity_stop },
+	{ "run", run_start, run_stop },
+};
+
+static const struct mt_opt opts[] = {
+#define OPT(...) MT_OPT_ROW(struct agent_options, __VA_ARGS__)
+#include "agent/options.def"
+#undef OPT
+};
+
+static const struct mt_metric_desc metrics[] = {
+#define METRIC(...) MT_METRIC_ROW(__VA_ARGS__)
+#include "agent/metrics.def"
+#undef METRIC
+};
+
+static const struct mt_daemon_desc desc = {
+	.name = "agent",
+	.usage =
+		"Beside an Envoy: gets its certificate, serves it, runs and drains the proxy. "
+		"meltemi-agent run [OPTION]...; --work-dir and --status-addr are this program's names of "
+		"--state-dir and --monitoring-addr.",
+	.opts = opts,
+	.nopts = MT_ARRAY_SIZE(opts),
+	.options_size = sizeof(struct agent_options),
+	.self_size = sizeof(struct agent),
+	.components = components,
+	.ncomponents = MT_ARRAY_SIZE(components),
+	.metrics = metrics,
+	.nmetrics = MT_ARRAY_SIZE(metrics),
+};
+
+/* "--work-dir=X" -> "--state-dir=X": an agent has no state of a mesh, but a folder it works in. */
+static char *renamed(const char *arg)
+{
+	static const char *const names[][2] = { { "--work-dir", "--state-dir" },
+		{ "--status-addr", "--monitoring-addr" } };
+
+	for (size_t i = 0; i < MT_ARRAY_SIZE(names); i++) {
+		size_t n = strlen(names[i][0]);
+
+		if (strncmp(arg, names[i][0], n) == 0 && (!arg[n] || arg[n] == '='))
+			return mt_asprintf("%s%s", names[i][1], arg + n);
+	}
+	return mt_strdup(arg);
+}
+
+int main(int argc, char **argv)
+{
+	char **args;
+	int r, n = 0;
+
+	if (argc >= 2 && strcmp(argv[1], "version") == 0) {
+		printf("meltemi-agent %s\n", mt_version());
+		return 0;
+	}
+	if (argc < 2 || (strcmp(argv[1], "run") != 0 && argv[1][0] != '-')) {
+		fprintf(stderr, "usage: meltemi-agent run [OPTION]...   (--help lists them)\n");
+		return 2;
+	}
+	args = mt_reallocarray(NULL, (size_t)argc + 1, sizeof(*args));
+	args[n++] = mt_strdup(argv[0]);
+	for (int i = strcmp(argv[1], "run") == 0 ? 2 : 1; i < argc; i++)
+		args[n++] = renamed(argv[i]);
+	args[n] = NULL;
+	r = mt_daemon_main(&desc, n, args);
+	for (int i = 0; i < n; i++)
+		mt_free(args[i]);
+	mt_free(args);
+	return r;
+}
