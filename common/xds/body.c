@@ -61,18 +61,18 @@ void mt_body_res(struct mt_body *b, const struct mt_res *r)
 {
 	size_t before = b->pending.n;
 	if (b->mode == MT_XDS_SOTW) {
-		mt_wire_add_head(&b->pending, RESPONSE_RESOURCES, r->bytes);
+		mt_flat_add_head(&b->pending, RESPONSE_RESOURCES, r->bytes);
 	} else {
 		char version[17];
 		mt_hash_hex(r->hash, version);
 		size_t name_n = strlen(r->name);
-		size_t n = mt_wire_head_size(RESOURCE_VERSION, 16) + 16 +
-			mt_wire_head_size(RESOURCE_NAME, name_n) + name_n +
-			mt_wire_head_size(RESOURCE_ANY, r->bytes) + r->bytes;
-		mt_wire_add_head(&b->pending, RESPONSE_RESOURCES, n);
-		mt_wire_add(&b->pending, RESOURCE_VERSION, version, 16);
-		mt_wire_add(&b->pending, RESOURCE_NAME, r->name, name_n);
-		mt_wire_add_head(&b->pending, RESOURCE_ANY, r->bytes);
+		size_t n = mt_flat_head_size(RESOURCE_VERSION, 16) + 16 +
+			mt_flat_head_size(RESOURCE_NAME, name_n) + name_n +
+			mt_flat_head_size(RESOURCE_ANY, r->bytes) + r->bytes;
+		mt_flat_add_head(&b->pending, RESPONSE_RESOURCES, n);
+		mt_flat_add(&b->pending, RESOURCE_VERSION, version, 16);
+		mt_flat_add(&b->pending, RESOURCE_NAME, r->name, name_n);
+		mt_flat_add_head(&b->pending, RESOURCE_ANY, r->bytes);
 	}
 	b->bytes += b->pending.n - before;
 	for (uint32_t i = 0; i < r->nslices; i++)
@@ -84,7 +84,7 @@ void mt_body_removed(struct mt_body *b, const char *name)
 	if (b->mode != MT_XDS_DELTA)
 		return;
 	size_t before = b->pending.n;
-	mt_wire_add(&b->pending, DELTA_REMOVED, name, strlen(name));
+	mt_flat_add(&b->pending, DELTA_REMOVED, name, strlen(name));
 	b->bytes += b->pending.n - before;
 }
 

@@ -32,18 +32,18 @@ void mt_xds_msg_subscribe(struct mt_buf *out, const Core__Node *node,
 		size_t n = core__node__get_packed_size(node);
 		uint8_t *packed = mt_alloc(n + 1);
 		core__node__pack(node, packed);
-		mt_wire_add(out, REQ_NODE, packed, n);
+		mt_flat_add(out, REQ_NODE, packed, n);
 		mt_free(packed);
 	}
-	mt_wire_adds(out, REQ_TYPE_URL, type->type_url);
+	mt_flat_adds(out, REQ_TYPE_URL, type->type_url);
 	for (size_t i = 0; i < type->nnames; i++)
-		mt_wire_adds(out, REQ_SUBSCRIBE, type->names[i]);
+		mt_flat_adds(out, REQ_SUBSCRIBE, type->names[i]);
 	struct mt_map_it it = { 0 };
 	while (mt_map_next(held, &it)) {
 		struct mt_buf entry = { 0 };
-		mt_wire_adds(&entry, 1, it.key);
-		mt_wire_adds(&entry, 2, it.value);
-		mt_wire_add(out, REQ_HELD, mt_buf_str(&entry), entry.n);
+		mt_flat_adds(&entry, 1, it.key);
+		mt_flat_adds(&entry, 2, it.value);
+		mt_flat_add(out, REQ_HELD, mt_buf_str(&entry), entry.n);
 		mt_buf_clear(&entry);
 	}
 }
@@ -51,14 +51,14 @@ void mt_xds_msg_subscribe(struct mt_buf *out, const Core__Node *node,
 void mt_xds_msg_answer(
 	struct mt_buf *out, const char *type_url, struct mt_view nonce, const char *why)
 {
-	mt_wire_adds(out, REQ_TYPE_URL, type_url);
-	mt_wire_add(out, REQ_NONCE, nonce.p, nonce.n);
+	mt_flat_adds(out, REQ_TYPE_URL, type_url);
+	mt_flat_add(out, REQ_NONCE, nonce.p, nonce.n);
 	if (!why)
 		return;
 	struct mt_buf status = { 0 };
-	mt_wire_add_varint(&status, 1, STATUS_INVALID_ARGUMENT);
-	mt_wire_add(&status, 2, why, strnlen(why, WHY_MAX));
-	mt_wire_add(out, REQ_ERROR, status.p, status.n);
+	mt_flat_add_varint(&status, 1, STATUS_INVALID_ARGUMENT);
+	mt_flat_add(&status, 2, why, strnlen(why, WHY_MAX));
+	mt_flat_add(out, REQ_ERROR, status.p, status.n);
 	mt_buf_clear(&status);
 }
 
@@ -70,10 +70,10 @@ static int bad(struct mt_err *err, const char *what)
 static int read_resource(
 	struct mt_view v, struct mt_arena *a, struct mt_xds_item *ret, struct mt_err *err)
 {
-	struct mt_wire w = mt_wire_of(v.p, v.n);
-	struct mt_wire_field f;
+	struct mt_flat w = mt_flat_of(v.p, v.n);
+	struct mt_flat_field f;
 	struct mt_view name = { 0 }, version = { "", 0 }, any = { "", 0 };
-	while (mt_wire_next(&w, &f)) {
+	while (mt_flat_next(&w, &f)) {
 		if (f.type != 2)
 			continue;
 		switch (f.number) {
@@ -89,8 +89,8 @@ static int read_resource(
 	ret->version = mt_arena_strndup(a, version.p, version.n);
 	ret->value = (const uint8_t *)any.p;
 	ret->n = 0;
-	w = mt_wire_of(any.p, any.n);
-	while (mt_wire_next(&w, &f)) {
+	w = mt_flat_of(any.p, any.n);
+	while (mt_flat_next(&w, &f)) {
 		if (f.number == ANY_VALUE && f.type == 2) {
 			ret->value = (const uint8_t *)f.v.p;
 			ret->n = f.v.n;
@@ -99,10 +99,10 @@ static int read_resource(
 	return w.bad ? bad(err, "an Any is malformed") : 0;
 }
 
-static int count(struct mt_wire w, struct mt_xds_response *r, struct mt_err *err)
+static int count(struct mt_flat w, struct mt_xds_response *r, struct mt_err *err)
 {
-	struct mt_wire_field f;
-	while (mt_wire_next(&w, &f)) {
+	struct mt_flat_field f;
+	while (mt_flat_next(&w, &f)) {
 		bool bytes = f.number == RSP_RESOURCES || f.number == RSP_TYPE_URL ||
 			f.number == RSP_NONCE || f.number == RSP_REMOVED;
 		if (bytes && f.type != 2)
@@ -117,15 +117,15 @@ int mt_xds_msg_read(const void *p, size_t n, struct mt_arena *a, struct mt_xds_r
 	struct mt_err *err)
 {
 	struct mt_xds_response r = { 0 };
-	int rc = count(mt_wire_of(p, n), &r, err);
+	int rc = count(mt_flat_of(p, n), &r, err);
 	if (rc < 0)
 		return rc;
 	r.items = MT_ANEWN(a, struct mt_xds_item, r.n + 1);
 	r.removed = MT_ANEWN(a, const char *, r.nremoved + 1);
 	r.n = r.nremoved = 0;
-	struct mt_wire w = mt_wire_of(p, n);
-	struct mt_wire_field f;
-	while (rc == 0 && mt_wire_next(&w, &f)) {
+	struct mt_flat w = mt_flat_of(p, n);
+	struct mt_flat_field f;
+	while (rc == 0 && mt_flat_next(&w, &f)) {
 		switch (f.number) {
 		case RSP_RESOURCES: rc = read_resource(f.v, a, &r.items[r.n++], err); break;
 		case RSP_TYPE_URL: r.type_url = f.v; break;

@@ -24,7 +24,7 @@ static const uint8_t sotw_fields[] = { F_OTHER, F_VERSION, F_NODE, F_NAME, F_TYP
 static const uint8_t delta_fields[] = { F_OTHER, F_NODE, F_TYPE_URL, F_NAME, F_GONE, F_HELD,
 	F_NONCE, F_ERROR };
 
-static int field_of(const struct mt_wire_field *f, bool delta)
+static int field_of(const struct mt_flat_field *f, bool delta)
 {
 	const uint8_t *t = delta ? delta_fields : sotw_fields;
 	size_t n = delta ? MT_ARRAY_SIZE(delta_fields) : MT_ARRAY_SIZE(sotw_fields);
@@ -38,10 +38,10 @@ static int bad(struct mt_err *err, const char *what)
 
 static int read_status(struct mt_view v, struct mt_xds_request *r, struct mt_err *err)
 {
-	struct mt_wire w = mt_wire_of(v.p, v.n);
-	struct mt_wire_field f;
+	struct mt_flat w = mt_flat_of(v.p, v.n);
+	struct mt_flat_field f;
 	r->rejected = true;
-	while (mt_wire_next(&w, &f)) {
+	while (mt_flat_next(&w, &f)) {
 		if (f.number == 2 && f.type == 2)
 			r->error = f.v;
 	}
@@ -50,10 +50,10 @@ static int read_status(struct mt_view v, struct mt_xds_request *r, struct mt_err
 
 static int read_held(struct mt_view v, struct mt_xds_held *ret, struct mt_err *err)
 {
-	struct mt_wire w = mt_wire_of(v.p, v.n);
-	struct mt_wire_field f;
+	struct mt_flat w = mt_flat_of(v.p, v.n);
+	struct mt_flat_field f;
 	*ret = (struct mt_xds_held){ .name = { "", 0 }, .version = { "", 0 } };
-	while (mt_wire_next(&w, &f)) {
+	while (mt_flat_next(&w, &f)) {
 		if (f.type != 2)
 			continue;
 		if (f.number == 1)
@@ -67,10 +67,10 @@ static int read_held(struct mt_view v, struct mt_xds_held *ret, struct mt_err *e
 }
 
 static int count(
-	struct mt_wire w, bool delta, size_t max, struct mt_xds_request *r, struct mt_err *err)
+	struct mt_flat w, bool delta, size_t max, struct mt_xds_request *r, struct mt_err *err)
 {
-	struct mt_wire_field f;
-	while (mt_wire_next(&w, &f)) {
+	struct mt_flat_field f;
+	while (mt_flat_next(&w, &f)) {
 		int what = field_of(&f, delta);
 		if (what != F_OTHER && f.type != 2)
 			return bad(err, "a field has the wrong wire type");
@@ -85,11 +85,11 @@ static int count(
 	return 0;
 }
 
-static int fill(struct mt_wire w, bool delta, struct mt_xds_request *r, struct mt_err *err)
+static int fill(struct mt_flat w, bool delta, struct mt_xds_request *r, struct mt_err *err)
 {
-	struct mt_wire_field f;
+	struct mt_flat_field f;
 	size_t names = 0, gone = 0, held = 0;
-	while (mt_wire_next(&w, &f)) {
+	while (mt_flat_next(&w, &f)) {
 		int what = field_of(&f, delta), rc = 0;
 		bool text = what != F_OTHER && what != F_NODE && what != F_ERROR && what != F_HELD;
 		if (text && !mt_view_text(f.v))
@@ -115,7 +115,7 @@ int mt_xds_request_parse(const void *p, size_t n, bool delta, size_t max_names, 
 	struct mt_xds_request *ret, struct mt_err *err)
 {
 	struct mt_xds_request r = { 0 };
-	struct mt_wire w = mt_wire_of(p, n);
+	struct mt_flat w = mt_flat_of(p, n);
 	int rc = count(w, delta, max_names, &r, err);
 	if (rc < 0)
 		return rc;
@@ -135,10 +135,10 @@ enum { NODE_EXTENSIONS = 9 };
 /* The node's bytes without its extensions. */
 static int strip(struct mt_view v, struct mt_buf *out, struct mt_err *err)
 {
-	struct mt_wire w = mt_wire_of(v.p, v.n);
-	struct mt_wire_field f;
+	struct mt_flat w = mt_flat_of(v.p, v.n);
+	struct mt_flat_field f;
 	const uint8_t *from = w.p;
-	while (mt_wire_next(&w, &f)) {
+	while (mt_flat_next(&w, &f)) {
 		if (f.number != NODE_EXTENSIONS)
 			mt_buf_add(out, from, (size_t)(w.p - from));
 		from = w.p;

@@ -57,15 +57,15 @@ struct mt_res *mt_res_new(
 	const char *full = msg->descriptor->name;
 	size_t full_n = strlen(full), url_n = strlen(TYPE_PREFIX) + full_n;
 	size_t value_n = protobuf_c_message_get_packed_size(msg);
-	size_t n = mt_wire_head_size(ANY_TYPE_URL, url_n) + url_n;
+	size_t n = mt_flat_head_size(ANY_TYPE_URL, url_n) + url_n;
 	if (value_n)
-		n += mt_wire_head_size(ANY_VALUE, value_n) + value_n;
+		n += mt_flat_head_size(ANY_VALUE, value_n) + value_n;
 	uint8_t *block = mt_alloc(n);
-	uint8_t *p = mt_wire_put_head(block, ANY_TYPE_URL, url_n);
+	uint8_t *p = mt_flat_put_head(block, ANY_TYPE_URL, url_n);
 	p = (uint8_t *)memcpy(p, TYPE_PREFIX, strlen(TYPE_PREFIX)) + strlen(TYPE_PREFIX);
 	p = (uint8_t *)memcpy(p, full, full_n) + full_n;
 	if (value_n)
-		protobuf_c_message_pack(msg, mt_wire_put_head(p, ANY_VALUE, value_n));
+		protobuf_c_message_pack(msg, mt_flat_put_head(p, ANY_VALUE, value_n));
 	struct mt_res *r = res_alloc(name, 1, prov, nprov);
 	r->slices[0] = mt_slice_take(block, n);
 	res_seal(r);
@@ -102,9 +102,9 @@ struct mt_res *mt_res_new_rope(const char *name, const char *type_url, mt_slice 
 	for (size_t i = 0; i < n; i++)
 		value_n += mt_slice_n(pieces[i]);
 	struct mt_buf head = { 0 };
-	mt_wire_adds(&head, ANY_TYPE_URL, type_url);
+	mt_flat_adds(&head, ANY_TYPE_URL, type_url);
 	if (value_n)
-		mt_wire_add_head(&head, ANY_VALUE, value_n);
+		mt_flat_add_head(&head, ANY_VALUE, value_n);
 	/* A slice comes out for each large piece and for the small ones between two of them. */
 	mt_slice *out = mt_reallocarray(NULL, 2 * n + 2, sizeof(*out));
 	size_t k = rope_join(&head, pieces, n, out);
@@ -138,10 +138,10 @@ ProtobufCMessage *mt_res_unpack(const struct mt_res *r, struct mt_arena *a)
 		memcpy(bytes + at, mt_slice_p(r->slices[i]), mt_slice_n(r->slices[i]));
 		at += mt_slice_n(r->slices[i]);
 	}
-	struct mt_wire w = mt_wire_of(bytes, at);
-	struct mt_wire_field f;
+	struct mt_flat w = mt_flat_of(bytes, at);
+	struct mt_flat_field f;
 	struct mt_view url = { 0 }, value = { "", 0 };
-	while (mt_wire_next(&w, &f)) {
+	while (mt_flat_next(&w, &f)) {
 		if (f.number == ANY_TYPE_URL)
 			url = f.v;
 		else if (f.number == ANY_VALUE)

@@ -195,9 +195,9 @@ static void add_header(struct mt_body *b, struct draft *f, uint64_t nonce)
 	mt_hash_hex(mt_set_hash(f->target), version);
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)nonce);
 	struct mt_buf head = { 0 };
-	mt_wire_adds(&head, 1, version);
-	mt_wire_adds(&head, 4, f->type->type_url);
-	mt_wire_adds(&head, 5, text);
+	mt_flat_adds(&head, 1, version);
+	mt_flat_adds(&head, 4, f->type->type_url);
+	mt_flat_adds(&head, 5, text);
 	mt_body_bytes(b, head.p, head.n);
 	mt_buf_clear(&head);
 }

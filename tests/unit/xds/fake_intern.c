@@ -40,10 +40,10 @@ const char *fake_intern(struct mt_view v)
 /* The last length-delimited field of that number. */
 static bool field(struct mt_view in, uint32_t number, struct mt_view *ret)
 {
-	struct mt_wire w = mt_wire_of(in.p, in.n);
-	struct mt_wire_field f;
+	struct mt_flat w = mt_flat_of(in.p, in.n);
+	struct mt_flat_field f;
 	bool found = false;
-	while (mt_wire_next(&w, &f)) {
+	while (mt_flat_next(&w, &f)) {
 		if (f.number == number && f.type == 2) {
 			*ret = f.v;
 			found = true;
@@ -56,13 +56,13 @@ static bool field(struct mt_view in, uint32_t number, struct mt_view *ret)
 static void each(
 	struct mt_view in, const uint32_t *path, void (*fn)(void *, struct mt_view), void *ctx)
 {
-	struct mt_wire w = mt_wire_of(in.p, in.n);
-	struct mt_wire_field f;
+	struct mt_flat w = mt_flat_of(in.p, in.n);
+	struct mt_flat_field f;
 	if (!*path) {
 		fn(ctx, in);
 		return;
 	}
-	while (mt_wire_next(&w, &f)) {
+	while (mt_flat_next(&w, &f)) {
 		if (f.number == *path && f.type == 2)
 			each(f.v, path + 1, fn, ctx);
 	}
@@ -94,11 +94,11 @@ static void add_routes(void *ctx, struct mt_view any)
 
 static void read_cluster(struct fake_resource *r, struct mt_view value)
 {
-	struct mt_wire w = mt_wire_of(value.p, value.n);
-	struct mt_wire_field f;
+	struct mt_flat w = mt_flat_of(value.p, value.n);
+	struct mt_flat_field f;
 	struct mt_view name = { r->name, strlen(r->name) }, config;
 	bool eds = false;
-	while (mt_wire_next(&w, &f)) {
+	while (mt_flat_next(&w, &f)) {
 		if (f.number == 2 && f.type == 0)
 			eds = f.scalar == 3;
 	}

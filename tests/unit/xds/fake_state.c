@@ -116,12 +116,12 @@ static int type_of(struct mt_view url)
 
 static struct mt_view any_of(struct mt_view v, bool delta)
 {
-	struct mt_wire w = mt_wire_of(v.p, v.n);
-	struct mt_wire_field f;
+	struct mt_flat w = mt_flat_of(v.p, v.n);
+	struct mt_flat_field f;
 	struct mt_view any = { "", 0 };
 	if (!delta)
 		return v;
-	while (mt_wire_next(&w, &f)) {
+	while (mt_flat_next(&w, &f)) {
 		if (f.number == 2)
 			any = f.v;
 	}
@@ -131,10 +131,10 @@ static struct mt_view any_of(struct mt_view v, bool delta)
 bool fake_parse(
 	struct fake_envoy *e, const void *p, size_t n, struct mt_arena *a, struct fake_parsed *ret)
 {
-	struct mt_wire w = mt_wire_of(p, n);
-	struct mt_wire_field f;
+	struct mt_flat w = mt_flat_of(p, n);
+	struct mt_flat_field f;
 	struct fake_parsed out = { .r = { .type = -1, .bytes = n } };
-	while (mt_wire_next(&w, &f)) {
+	while (mt_flat_next(&w, &f)) {
 		out.r.n += f.number == 2;
 		out.r.nremoved += f.number == 6 && e->o.delta;
 		if (f.number == 1)
@@ -150,8 +150,8 @@ bool fake_parse(
 	const char **names = MT_ANEWN(a, const char *, out.r.n + 1);
 	const char **removed = MT_ANEWN(a, const char *, out.r.nremoved + 1);
 	size_t k = 0, g = 0;
-	w = mt_wire_of(p, n);
-	while (mt_wire_next(&w, &f)) {
+	w = mt_flat_of(p, n);
+	while (mt_flat_next(&w, &f)) {
 		if (f.number == 2) {
 			out.res[k] = fake_resource_of(out.r.type, any_of(f.v, e->o.delta));
 			names[k] = out.res[k]->name;
@@ -185,21 +185,21 @@ void fake_log_response(struct fake_envoy *e, const struct fake_parsed *p, bool r
 static void add_node(struct fake_envoy *e, struct mt_buf *b, uint32_t number)
 {
 	if (e->o.node) {
-		mt_wire_add(b, number, e->o.node, e->o.node_n);
+		mt_flat_add(b, number, e->o.node, e->o.node_n);
 		return;
 	}
 	struct mt_buf node = { 0 };
-	mt_wire_adds(&node, 1, e->o.id);
-	mt_wire_add(b, number, mt_buf_str(&node), node.n);
+	mt_flat_adds(&node, 1, e->o.id);
+	mt_flat_add(b, number, mt_buf_str(&node), node.n);
 	mt_buf_clear(&node);
 }
 
 static void add_reject(struct mt_buf *b, uint32_t number, const char *words)
 {
 	struct mt_buf status = { 0 };
-	mt_wire_add_varint(&status, 1, 13);
-	mt_wire_adds(&status, 2, words);
-	mt_wire_add(b, number, status.p, status.n);
+	mt_flat_add_varint(&status, 1, 13);
+	mt_flat_adds(&status, 2, words);
+	mt_flat_add(b, number, status.p, status.n);
 	mt_buf_clear(&status);
 }
 
@@ -209,9 +209,9 @@ static void add_held(struct fake_envoy *e, int type, struct mt_buf *b)
 		struct mt_buf entry = { 0 };
 		char version[17];
 		mt_hash_hex(h->r->version, version);
-		mt_wire_adds(&entry, 1, h->name);
-		mt_wire_adds(&entry, 2, version);
-		mt_wire_add(b, 5, entry.p, entry.n);
+		mt_flat_adds(&entry, 1, h->name);
+		mt_flat_adds(&entry, 2, version);
+		mt_flat_add(b, 5, entry.p, entry.n);
 		mt_buf_clear(&entry);
 	}
 }
@@ -226,17 +226,17 @@ void fake_ask(struct fake_envoy *e, const struct fake_request *r, bool with_held
 	t->subscribed = true;
 	if (node)
 		add_node(e, &b, e->o.delta ? 1 : 2);
-	mt_wire_adds(&b, e->o.delta ? 2 : 4, fake_type_url[r->type]);
-	mt_wire_adds(&b, e->o.delta ? 6 : 5, nonce);
+	mt_flat_adds(&b, e->o.delta ? 2 : 4, fake_type_url[r->type]);
+	mt_flat_adds(&b, e->o.delta ? 6 : 5, nonce);
 	for (size_t i = 0; i < r->nadd; i++)
-		mt_wire_adds(&b, 3, r->add[i]);
+		mt_flat_adds(&b, 3, r->add[i]);
 	if (e->o.delta) {
 		for (size_t i = 0; i < r->ndel; i++)
-			mt_wire_adds(&b, 4, r->del[i]);
+			mt_flat_adds(&b, 4, r->del[i]);
 		if (with_held)
 			add_held(e, r->type, &b);
 	} else {
-		mt_wire_adds(&b, 1, t->version);
+		mt_flat_adds(&b, 1, t->version);
 	}
 	if (r->reject)
 		add_reject(&b, e->o.delta ? 7 : 6, r->reject);
