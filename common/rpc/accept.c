@@ -99,9 +99,9 @@ static struct mt_rpc_stream *take_call(struct rpc_accept *a)
 	s->user = m ? m->ctx : NULL;
 	s->metadata = m ? copy_metadata(&a->metadata) : NULL;
 	rpc_stream_link(s);
-	grpc_op op = { .op = GRPC_OP_RECV_CLOSE_ON_SERVER,
+	grpc_op over = { .op = GRPC_OP_RECV_CLOSE_ON_SERVER,
 		.data.recv_close_on_server.cancelled = &s->was_cancelled };
-	rpc_stream_batch(s, &op, 1, RPC_TAG_CLOSE);
+	rpc_stream_batch(s, &over, 1, RPC_TAG_CLOSE);
 	return s;
 }
 

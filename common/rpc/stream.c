@@ -81,12 +81,12 @@ bool rpc_stream_batch(struct mt_rpc_stream *s, const grpc_op *ops, size_t n, enu
 
 void rpc_stream_read(struct mt_rpc_stream *s)
 {
-	grpc_op op = { .op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &s->in };
+	grpc_op recv = { .op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &s->in };
 
 	if (s->receiving || s->read_over || s->paused || s->over || s->cancelled ||
 		(s->server && s->finish_wanted))
 		return;
-	s->receiving = rpc_stream_batch(s, &op, 1, RPC_TAG_MESSAGE);
+	s->receiving = rpc_stream_batch(s, &recv, 1, RPC_TAG_MESSAGE);
 }
 
 grpc_byte_buffer *rpc_byte_buffer(mt_slice *slices, size_t n)
