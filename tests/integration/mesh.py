@@ -77,6 +77,9 @@ class Envoy:
     def stop(self):
         return self.process.stop()
 
+    def tail(self, lines=25):
+        return self.process.tail(lines)
+
     def get(self, path):
         r = http_request(self.admin, path)
         assert r.status == 200, f"{self.name}{path}: {r}"
@@ -413,7 +416,7 @@ class Mesh:
 
     def logs(self):
         parts = [f"=== {p.name}\n{p.tail()}" for p in self.daemons.values() if p.proc]
-        parts += [f"=== {e.process.name}\n{e.process.tail(25)}" for e in self.envoys()]
+        parts += [f"=== {e.process.name}\n{e.tail()}" for e in self.envoys()]
         return "\n".join(parts)
 
     # --- waiting for an effect ---

@@ -58,6 +58,11 @@ class AgentEnvoy(Envoy):
         if mesh.cert_ttl:
             argv += ["--cert-ttl", mesh.cert_ttl]
         self.process = Process(f"agent-{w.name}", argv, mesh.tmp)
+        self.envoy_log = mesh.state / f"agent-{w.name}" / "agent" / "envoy.log"
+
+    def tail(self, lines=25):
+        text = self.envoy_log.read_text(errors="replace") if self.envoy_log.exists() else ""
+        return self.process.tail(lines) + "\n" + "\n".join(text.splitlines()[-lines:])
 
     def certs(self):
         """(serial number, SPIFFE ids, end) of the certificates that Envoy holds."""
