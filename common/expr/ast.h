@@ -42,7 +42,7 @@ extern const struct func mt_expr_funcs[FUNC_N];
 
 struct node {
 	enum node_kind kind;
-	int col; /* from 1 */
+	int col;            /* from 1 */
 	enum mt_vtype type; /* set by the check */
 	struct mt_value value;
 	size_t attr;

@@ -12,8 +12,8 @@ static int check_attr(struct node *n, const struct mt_vocab *vocab, struct mt_er
 
 	if (at < 0) {
 		const char *near = mt_vocab_nearest(vocab, n->name);
-		return mt_expr_fail(err, n->col, "unknown attribute \"%s\"%s%s%s", n->name, near ? " (did you mean " : "",
-				    near ? near : "", near ? "?)" : "");
+		return mt_expr_fail(err, n->col, "unknown attribute \"%s\"%s%s%s", n->name,
+			near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 	}
 	n->attr = (size_t)at;
 	return 0;
@@ -22,7 +22,7 @@ static int check_attr(struct node *n, const struct mt_vocab *vocab, struct mt_er
 static bool adapt(struct node *n, enum mt_vtype to)
 {
 	if (n->kind == NODE_CONST && n->type == MT_V_STRING && to == MT_V_DURATION &&
-	    mt_expr_convert(to, n->value.s, &n->value, NULL) == 0)
+		mt_expr_convert(to, n->value.s, &n->value, NULL) == 0)
 		n->type = to;
 	if (n->kind == NODE_CONST && n->type == MT_V_INT64 && to == MT_V_DOUBLE) {
 		n->value = (struct mt_value){ .type = to, .d = (double)n->value.i };
@@ -38,21 +38,30 @@ static bool same_type(struct node *a, struct node *b)
 
 static bool ordered(enum mt_vtype t)
 {
-	return t == MT_V_INT64 || t == MT_V_DOUBLE || t == MT_V_DURATION || t == MT_V_TIMESTAMP || t == MT_V_STRING;
+	return t == MT_V_INT64 || t == MT_V_DOUBLE || t == MT_V_DURATION || t == MT_V_TIMESTAMP ||
+		t == MT_V_STRING;
 }
 
 static const char *op_text(enum node_kind k)
 {
-	static const char *const text[] = { [NODE_OR] = "||", [NODE_AND] = "&&", [NODE_EQ] = "==",   [NODE_NE] = "!=",
-					    [NODE_LT] = "<",  [NODE_LE] = "<=",	 [NODE_GT] = ">",    [NODE_GE] = ">=",
-					    [NODE_FIRST] = "|", [NODE_ADD] = "+", [NODE_INDEX] = "[]" };
+	static const char *const text[] = { [NODE_OR] = "||",
+		[NODE_AND] = "&&",
+		[NODE_EQ] = "==",
+		[NODE_NE] = "!=",
+		[NODE_LT] = "<",
+		[NODE_LE] = "<=",
+		[NODE_GT] = ">",
+		[NODE_GE] = ">=",
+		[NODE_FIRST] = "|",
+		[NODE_ADD] = "+",
+		[NODE_INDEX] = "[]" };
 	return text[k];
 }
 
 static int mismatch(const struct node *n, struct mt_err *err)
 {
 	return mt_expr_fail(err, n->col, "operator %s does not take %s and %s", op_text(n->kind),
-			    mt_vtype_name(n->kid[0]->type), mt_vtype_name(n->kid[1]->type));
+		mt_vtype_name(n->kid[0]->type), mt_vtype_name(n->kid[1]->type));
 }
 
 /* conditional(): the second and third have one type, which is the result's. */
@@ -62,11 +71,12 @@ static int check_args(struct node *n, struct mt_err *err)
 
 	for (int i = 0; i < f->nargs; i++)
 		if (f->args[i] != MT_V_NONE && !adapt(n->kid[i], f->args[i]))
-			return mt_expr_fail(err, n->kid[i]->col, "argument %d of %s() is %s, not %s", i + 1, f->name,
-					    mt_vtype_name(n->kid[i]->type), mt_vtype_name(f->args[i]));
+			return mt_expr_fail(err, n->kid[i]->col,
+				"argument %d of %s() is %s, not %s", i + 1, f->name,
+				mt_vtype_name(n->kid[i]->type), mt_vtype_name(f->args[i]));
 	if (n->func == FUNC_CONDITIONAL && !same_type(n->kid[1], n->kid[2]))
 		return mt_expr_fail(err, n->col, "the results of conditional() are %s and %s",
-				    mt_vtype_name(n->kid[1]->type), mt_vtype_name(n->kid[2]->type));
+			mt_vtype_name(n->kid[1]->type), mt_vtype_name(n->kid[2]->type));
 	n->type = f->result == MT_V_NONE ? n->kid[1]->type : f->result;
 	return 0;
 }
@@ -113,9 +123,7 @@ static int check_binary(struct node *n, struct mt_err *err)
 		n->type = a->type;
 		return 0;
 	case NODE_EQ:
-	case NODE_NE:
-		n->type = MT_V_BOOL;
-		return same_type(a, b) ? 0 : mismatch(n, err);
+	case NODE_NE: n->type = MT_V_BOOL; return same_type(a, b) ? 0 : mismatch(n, err);
 	default:
 		n->type = MT_V_BOOL;
 		return same_type(a, b) && ordered(a->type) ? 0 : mismatch(n, err);
@@ -130,14 +138,9 @@ int mt_expr_check(struct node *n, const struct mt_vocab *vocab, struct mt_err *e
 			return r;
 	}
 	switch (n->kind) {
-	case NODE_CONST:
-		n->type = n->value.type;
-		return 0;
-	case NODE_ATTR:
-		return check_attr(n, vocab, err);
-	case NODE_CALL:
-		return check_call(n, err);
-	default:
-		return check_binary(n, err);
+	case NODE_CONST: n->type = n->value.type; return 0;
+	case NODE_ATTR: return check_attr(n, vocab, err);
+	case NODE_CALL: return check_call(n, err);
+	default: return check_binary(n, err);
 	}
 }

@@ -8,13 +8,13 @@
 #include "common/expr/expr.h"
 
 enum opcode {
-	OP_CONST,      /* push consts[a] */
-	OP_LOAD,       /* push attribute a, of type b; absent: miss */
-	OP_LOAD_KEY,   /* push attribute a at key consts[b]; absent: miss */
-	OP_INDEX,      /* map, key -> value; absent: miss. a: attribute, or -1 */
-	OP_CALL,       /* function a */
-	OP_REGEX,      /* text -> whether regexes[a] matches it */
-	OP_COMPARE,    /* a: node_kind */
+	OP_CONST,    /* push consts[a] */
+	OP_LOAD,     /* push attribute a, of type b; absent: miss */
+	OP_LOAD_KEY, /* push attribute a at key consts[b]; absent: miss */
+	OP_INDEX,    /* map, key -> value; absent: miss. a: attribute, or -1 */
+	OP_CALL,     /* function a */
+	OP_REGEX,    /* text -> whether regexes[a] matches it */
+	OP_COMPARE,  /* a: node_kind */
 	OP_ADD,
 	OP_JUMP,       /* to a */
 	OP_JUMP_FALSE, /* top false: keep it and jump to a; else pop */

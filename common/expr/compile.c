@@ -14,14 +14,15 @@ struct gen {
 	MT_VEC(struct mt_value) consts;
 	MT_VEC(pcre2_code *) regexes;
 	unsigned depth, deepest;
-	MT_VEC(size_t) *misses; /* instructions to patch; NULL outside of `|` */
+	MT_VEC(size_t) * misses; /* instructions to patch; NULL outside of `|` */
 	unsigned miss_depth;
 };
 typedef __typeof__(*((struct gen *)0)->misses) miss_list;
 
 static int gen_node(struct gen *g, const struct node *n);
 
-static size_t emit(struct gen *g, enum opcode op, int32_t a, int32_t b, int pushes, const char *name)
+static size_t emit(
+	struct gen *g, enum opcode op, int32_t a, int32_t b, int pushes, const char *name)
 {
 	struct insn i = { .op = op, .a = a, .b = b, .miss = -1 };
 	mt_vec_apush(g->e->arena, &g->code, i);
@@ -69,7 +70,8 @@ static int gen_first(struct gen *g, const struct node *n)
 	if (r < 0)
 		return r;
 
-	size_t over = emit(g, OP_JUMP, 0, 0, -1, NULL); /* the right side pushes the same one value */
+	size_t over =
+		emit(g, OP_JUMP, 0, 0, -1, NULL); /* the right side pushes the same one value */
 	for (size_t i = 0; i < misses.n; i++)
 		g->code.v[misses.v[i]].miss = (int32_t)g->code.n;
 	if ((r = gen_node(g, n->kid[1])) < 0)
@@ -112,13 +114,14 @@ static int gen_regex(struct gen *g, const struct node *n)
 	const struct mt_text *p = &n->kid[0]->value.s;
 	int code;
 	PCRE2_SIZE at;
-	pcre2_code *re = pcre2_compile((PCRE2_SPTR)(p->p ? p->p : ""), p->n, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &code,
-				       &at, NULL);
+	pcre2_code *re = pcre2_compile((PCRE2_SPTR)(p->p ? p->p : ""), p->n,
+		PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
 
 	if (!re) {
 		char msg[128];
 		pcre2_get_error_message(code, (PCRE2_UCHAR *)msg, sizeof(msg));
-		return mt_expr_fail(g->err, n->kid[0]->col, "bad pattern at %zu: %s", (size_t)at, msg);
+		return mt_expr_fail(
+			g->err, n->kid[0]->col, "bad pattern at %zu: %s", (size_t)at, msg);
 	}
 	pcre2_jit_compile(re, PCRE2_JIT_COMPLETE);
 	mt_vec_apush(g->e->arena, &g->regexes, re);
@@ -134,13 +137,16 @@ static int gen_index(struct gen *g, const struct node *n)
 	const struct node *map = n->kid[0], *key = n->kid[1];
 
 	if (map->kind == NODE_ATTR && key->kind == NODE_CONST) {
-		may_miss(g, emit(g, OP_LOAD_KEY, (int32_t)map->attr, constant(g, &key->value), 1, map->name));
+		may_miss(g,
+			emit(g, OP_LOAD_KEY, (int32_t)map->attr, constant(g, &key->value), 1,
+				map->name));
 		return 0;
 	}
 	int r = gen_kids(g, n);
 	if (r == 0)
-		may_miss(g, emit(g, OP_INDEX, map->kind == NODE_ATTR ? (int32_t)map->attr : -1, 0, -1,
-				 map->kind == NODE_ATTR ? map->name : "the map"));
+		may_miss(g,
+			emit(g, OP_INDEX, map->kind == NODE_ATTR ? (int32_t)map->attr : -1, 0, -1,
+				map->kind == NODE_ATTR ? map->name : "the map"));
 	return r;
 }
 
@@ -161,21 +167,15 @@ static int gen_node(struct gen *g, const struct node *n)
 	int r;
 
 	switch (n->kind) {
-	case NODE_CONST:
-		emit(g, OP_CONST, constant(g, &n->value), 0, 1, NULL);
-		return 0;
+	case NODE_CONST: emit(g, OP_CONST, constant(g, &n->value), 0, 1, NULL); return 0;
 	case NODE_ATTR:
 		may_miss(g, emit(g, OP_LOAD, (int32_t)n->attr, (int32_t)n->type, 1, n->name));
 		return 0;
-	case NODE_INDEX:
-		return gen_index(g, n);
-	case NODE_CALL:
-		return gen_call(g, n);
+	case NODE_INDEX: return gen_index(g, n);
+	case NODE_CALL: return gen_call(g, n);
 	case NODE_OR:
-	case NODE_AND:
-		return gen_logic(g, n);
-	case NODE_FIRST:
-		return gen_first(g, n);
+	case NODE_AND: return gen_logic(g, n);
+	case NODE_FIRST: return gen_first(g, n);
 	case NODE_ADD:
 		if ((r = gen_kids(g, n)) == 0)
 			emit(g, OP_ADD, 0, 0, -1, NULL);
@@ -200,7 +200,8 @@ static bool equality(const struct node *n, struct mt_expr_equality *ret)
 	if (b->kind != NODE_CONST || b->type != MT_V_STRING)
 		return false;
 	struct mt_text key = { 0 };
-	if (a->kind == NODE_INDEX && a->kid[0]->kind == NODE_ATTR && a->kid[1]->kind == NODE_CONST) {
+	if (a->kind == NODE_INDEX && a->kid[0]->kind == NODE_ATTR &&
+		a->kid[1]->kind == NODE_CONST) {
 		key = a->kid[1]->value.s;
 		a = a->kid[0];
 	}

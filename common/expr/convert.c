@@ -18,7 +18,8 @@ static bool dns_valid(struct mt_text t)
 			if (label == 0 && i + 1 != t.n)
 				return false;
 			label = 0;
-		} else if (!(isalnum(c) || c == '-' || c == '_' || (c == '*' && i == 0)) || ++label > 63) {
+		} else if (!(isalnum(c) || c == '-' || c == '_' || (c == '*' && i == 0)) ||
+			++label > 63) {
 			return false;
 		}
 	}
@@ -28,7 +29,8 @@ static bool dns_valid(struct mt_text t)
 static bool email_valid(struct mt_text t)
 {
 	const char *at = t.n ? memchr(t.p, '@', t.n) : NULL;
-	return at && at > t.p && t.n <= 320 && dns_valid((struct mt_text){ at + 1, t.n - (size_t)(at + 1 - t.p) });
+	return at && at > t.p && t.n <= 320 &&
+		dns_valid((struct mt_text){ at + 1, t.n - (size_t)(at + 1 - t.p) });
 }
 
 static bool uri_valid(struct mt_text t)
@@ -42,12 +44,9 @@ static bool uri_valid(struct mt_text t)
 static bool text_valid(enum mt_vtype to, struct mt_text t)
 {
 	switch (to) {
-	case MT_V_DNS_NAME:
-		return dns_valid(t);
-	case MT_V_EMAIL_ADDRESS:
-		return email_valid(t);
-	default:
-		return uri_valid(t);
+	case MT_V_DNS_NAME: return dns_valid(t);
+	case MT_V_EMAIL_ADDRESS: return email_valid(t);
+	default: return uri_valid(t);
 	}
 }
 
@@ -73,8 +72,8 @@ int mt_expr_convert(enum mt_vtype to, struct mt_text t, struct mt_value *ret, st
 			r = mt_duration_parse(buf, &v.i);
 	}
 	if (r < 0)
-		return mt_fail(err, MT_INVALID, NULL, "\"%.*s\" is not of type %s", (int)MT_MIN(t.n, (size_t)100), t.p,
-			       mt_vtype_name(to));
+		return mt_fail(err, MT_INVALID, NULL, "\"%.*s\" is not of type %s",
+			(int)MT_MIN(t.n, (size_t)100), t.p, mt_vtype_name(to));
 	*ret = v;
 	return 0;
 }

@@ -5,4 +5,5 @@
 #include "common/expr/value.h"
 
 /* ip(), timestamp(), dnsName(), email(), uri() and duration literals. MT_INVALID names the text. */
-int mt_expr_convert(enum mt_vtype to, struct mt_text text, struct mt_value *ret, struct mt_err *err);
+int mt_expr_convert(
+	enum mt_vtype to, struct mt_text text, struct mt_value *ret, struct mt_err *err);

@@ -37,18 +37,12 @@ static int order(const struct mt_value *a, const struct mt_value *b)
 static bool compare(enum node_kind op, const struct mt_value *a, const struct mt_value *b)
 {
 	switch (op) {
-	case NODE_EQ:
-		return mt_value_equal(a, b);
-	case NODE_NE:
-		return !mt_value_equal(a, b);
-	case NODE_LT:
-		return order(a, b) < 0;
-	case NODE_LE:
-		return order(a, b) <= 0;
-	case NODE_GT:
-		return order(a, b) > 0;
-	default:
-		return order(a, b) >= 0;
+	case NODE_EQ: return mt_value_equal(a, b);
+	case NODE_NE: return !mt_value_equal(a, b);
+	case NODE_LT: return order(a, b) < 0;
+	case NODE_LE: return order(a, b) <= 0;
+	case NODE_GT: return order(a, b) > 0;
+	default: return order(a, b) >= 0;
 	}
 }
 
@@ -86,23 +80,12 @@ static int call(struct run *r, enum func_id f)
 	struct mt_value v = { .type = mt_expr_funcs[f].result };
 
 	switch (f) {
-	case FUNC_MATCH:
-		v.b = glob(a[0].s, a[1].s);
-		break;
-	case FUNC_STARTS_WITH:
-		v.b = starts(a[0].s, a[1].s);
-		break;
-	case FUNC_ENDS_WITH:
-		v.b = ends(a[0].s, a[1].s);
-		break;
-	case FUNC_TO_LOWER:
-		v.s = lower(a[0].s, r->scratch);
-		break;
-	case FUNC_SIZE:
-		v.i = (int64_t)a[0].s.n;
-		break;
-	case FUNC_EMPTY_STRING_MAP:
-		break;
+	case FUNC_MATCH: v.b = glob(a[0].s, a[1].s); break;
+	case FUNC_STARTS_WITH: v.b = starts(a[0].s, a[1].s); break;
+	case FUNC_ENDS_WITH: v.b = ends(a[0].s, a[1].s); break;
+	case FUNC_TO_LOWER: v.s = lower(a[0].s, r->scratch); break;
+	case FUNC_SIZE: v.i = (int64_t)a[0].s.n; break;
+	case FUNC_EMPTY_STRING_MAP: break;
 	default: {
 		int rc = mt_expr_convert(v.type, a[0].s, &v, r->err);
 		if (rc < 0)
@@ -126,7 +109,7 @@ static int regex(struct run *r, const pcre2_code *re)
 	pcre2_match_data_free(md);
 	if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
 		return mt_fail(r->err, rc == PCRE2_ERROR_MATCHLIMIT ? MT_LIMIT : MT_INVALID, NULL,
-			       "matches(): pattern cannot be applied to this text (%d)", rc);
+			"matches(): pattern cannot be applied to this text (%d)", rc);
 	*top = (struct mt_value){ .type = MT_V_BOOL, .b = rc >= 0 };
 	return 0;
 }
@@ -149,8 +132,9 @@ static int concat(struct run *r)
  * text where a kind of text is wanted. */
 static bool fits(const struct mt_value *v, enum mt_vtype want)
 {
-	return v->type == want || (v->type == MT_V_STRING && (want == MT_V_DNS_NAME || want == MT_V_EMAIL_ADDRESS ||
-							      want == MT_V_URI));
+	return v->type == want ||
+		(v->type == MT_V_STRING &&
+			(want == MT_V_DNS_NAME || want == MT_V_EMAIL_ADDRESS || want == MT_V_URI));
 }
 
 /* Pushes an attribute, or a text out of a map. False: absent. */
@@ -196,33 +180,27 @@ static int absent(const struct run *r, const struct insn *i)
 
 	if (i->op == OP_LOAD_KEY) {
 		const struct mt_text *key = &r->e->consts[i->b].s;
-		return mt_fail(r->err, MT_NOT_FOUND, NULL, "attribute %s[\"%.*s\"] is absent", name, (int)key->n, key->p);
+		return mt_fail(r->err, MT_NOT_FOUND, NULL, "attribute %s[\"%.*s\"] is absent", name,
+			(int)key->n, key->p);
 	}
-	return mt_fail(r->err, MT_NOT_FOUND, NULL, i->op == OP_INDEX ? "%s has no such key" : "attribute %s is absent",
-		       name);
+	return mt_fail(r->err, MT_NOT_FOUND, NULL,
+		i->op == OP_INDEX ? "%s has no such key" : "attribute %s is absent", name);
 }
 
 /* One instruction; *pc is already the next one. */
 static int step(struct run *r, const struct insn *i, size_t *pc)
 {
 	switch (i->op) {
-	case OP_CONST:
-		*r->sp++ = r->e->consts[i->a];
-		return 0;
-	case OP_CALL:
-		return call(r, (enum func_id)i->a);
-	case OP_REGEX:
-		return regex(r, r->e->regexes[i->a]);
-	case OP_ADD:
-		return concat(r);
+	case OP_CONST: *r->sp++ = r->e->consts[i->a]; return 0;
+	case OP_CALL: return call(r, (enum func_id)i->a);
+	case OP_REGEX: return regex(r, r->e->regexes[i->a]);
+	case OP_ADD: return concat(r);
 	case OP_COMPARE:
 		r->sp--;
 		r->sp[-1] = (struct mt_value){ .type = MT_V_BOOL,
-					       .b = compare((enum node_kind)i->a, &r->sp[-1], &r->sp[0]) };
+			.b = compare((enum node_kind)i->a, &r->sp[-1], &r->sp[0]) };
 		return 0;
-	case OP_JUMP:
-		*pc = (size_t)i->a;
-		return 0;
+	case OP_JUMP: *pc = (size_t)i->a; return 0;
 	case OP_JUMP_FALSE:
 	case OP_JUMP_TRUE:
 		if (r->sp[-1].b == (i->op == OP_JUMP_TRUE))
@@ -234,8 +212,7 @@ static int step(struct run *r, const struct insn *i, size_t *pc)
 		if (!(--r->sp)->b)
 			*pc = (size_t)i->a;
 		return 0;
-	default:
-		return mt_fail(r->err, MT_INTERNAL, NULL, "unknown instruction %d", i->op);
+	default: return mt_fail(r->err, MT_INTERNAL, NULL, "unknown instruction %d", i->op);
 	}
 }
 
@@ -245,7 +222,7 @@ static bool fetch(struct run *r, const struct insn *i)
 }
 
 int mt_expr_eval(const struct mt_expr *e, const struct mt_bag *bag, struct mt_arena *scratch,
-		 const struct mt_expr_refs *refs, struct mt_value *ret, struct mt_err *err)
+	const struct mt_expr_refs *refs, struct mt_value *ret, struct mt_err *err)
 {
 	struct mt_value stack[e->stack + 1];
 	struct run r = { e, bag, scratch, refs, err, stack };

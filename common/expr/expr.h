@@ -20,8 +20,8 @@ struct mt_expr;
 
 /* want: the type that the result must have; MT_V_NONE accepts any. Errors: MT_INVALID, with the column
  * as "column 12" in err->path. */
-int mt_expr_compile(const char *text, const struct mt_vocab *vocab, enum mt_vtype want, struct mt_expr **ret,
-		    struct mt_err *err);
+int mt_expr_compile(const char *text, const struct mt_vocab *vocab, enum mt_vtype want,
+	struct mt_expr **ret, struct mt_err *err);
 void mt_expr_free(struct mt_expr *e); /* NULL allowed */
 MT_DEFINE_FREEP(struct mt_expr *, mt_expr_freep, mt_expr_free)
 enum mt_vtype mt_expr_type(const struct mt_expr *e);
@@ -36,7 +36,7 @@ struct mt_expr_refs {
 /* Errors: MT_NOT_FOUND when an attribute without alternative is absent (err names it), MT_INVALID for a
  * value that a function cannot convert. Texts in *ret live in the bag, the expression or scratch. */
 int mt_expr_eval(const struct mt_expr *e, const struct mt_bag *bag, struct mt_arena *scratch,
-		 const struct mt_expr_refs *refs, struct mt_value *ret, struct mt_err *err);
+	const struct mt_expr_refs *refs, struct mt_value *ret, struct mt_err *err);
 
 /* Conditions `attribute == "constant"` that must hold for a BOOL expression to be true (its top-level
  * conjuncts): what an index of rules is built on. Returns how many were written, at most max. Texts

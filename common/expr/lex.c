@@ -16,7 +16,8 @@ static void lex_name(struct lexer *lx)
 	const char *start = lx->p;
 
 	while (name_char(*lx->p) || (*lx->p == '.' && name_char(lx->p[1])) ||
-	       (*lx->p == '-' && lx->p > start && name_char(lx->p[-1]) && isalpha((unsigned char)lx->p[1])))
+		(*lx->p == '-' && lx->p > start && name_char(lx->p[-1]) &&
+			isalpha((unsigned char)lx->p[1])))
 		lx->p++;
 	lx->tok = TOK_NAME;
 	lx->text = (struct mt_text){ start, (size_t)(lx->p - start) };
@@ -100,10 +101,23 @@ static int lex_operator(struct lexer *lx, struct mt_err *err)
 		const char *text;
 		enum tok tok;
 	} ops[] = {
-		{ "||", TOK_OR },  { "&&", TOK_AND },  { "==", TOK_EQ }, { "!=", TOK_NE },   { "<=", TOK_LE },
-		{ ">=", TOK_GE },  { "<", TOK_LT },    { ">", TOK_GT },	 { "|", TOK_BAR },   { "+", TOK_PLUS },
-		{ "-", TOK_MINUS }, { ".", TOK_DOT },  { "(", TOK_LPAR }, { ")", TOK_RPAR }, { "[", TOK_LBRA },
-		{ "]", TOK_RBRA }, { ",", TOK_COMMA },
+		{ "||", TOK_OR },
+		{ "&&", TOK_AND },
+		{ "==", TOK_EQ },
+		{ "!=", TOK_NE },
+		{ "<=", TOK_LE },
+		{ ">=", TOK_GE },
+		{ "<", TOK_LT },
+		{ ">", TOK_GT },
+		{ "|", TOK_BAR },
+		{ "+", TOK_PLUS },
+		{ "-", TOK_MINUS },
+		{ ".", TOK_DOT },
+		{ "(", TOK_LPAR },
+		{ ")", TOK_RPAR },
+		{ "[", TOK_LBRA },
+		{ "]", TOK_RBRA },
+		{ ",", TOK_COMMA },
 	};
 
 	for (size_t i = 0; i < MT_ARRAY_SIZE(ops); i++) {

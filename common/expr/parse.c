@@ -13,7 +13,7 @@
 #include "common/expr/lex.h"
 
 const struct func mt_expr_funcs[FUNC_N] = {
-#define FUNC(id, name, method, result, nargs, a, b, c, help)                                        \
+#define FUNC(id, name, method, result, nargs, a, b, c, help)                                       \
 	[FUNC_##id] = { name, method, MT_V_##result, nargs, { MT_V_##a, MT_V_##b, MT_V_##c } },
 #include "common/expr/functions.def"
 #undef FUNC
@@ -41,7 +41,8 @@ static struct node *node_new(struct lexer *lx, enum node_kind kind, int col)
 	return n;
 }
 
-static struct node *node_two(struct lexer *lx, enum node_kind kind, int col, struct node *a, struct node *b)
+static struct node *node_two(
+	struct lexer *lx, enum node_kind kind, int col, struct node *a, struct node *b)
 {
 	struct node *n = node_new(lx, kind, col);
 	n->nkids = 2;
@@ -57,23 +58,25 @@ static int expect(struct lexer *lx, enum tok tok, const char *what, struct mt_er
 	return mt_lex_next(lx, err);
 }
 
-static int find_func(const struct lexer *lx, const char *p, size_t n, bool method, enum func_id *ret, int col,
-		     struct mt_err *err)
+static int find_func(const struct lexer *lx, const char *p, size_t n, bool method,
+	enum func_id *ret, int col, struct mt_err *err)
 {
 	(void)lx;
 	for (int f = 0; f < FUNC_N; f++)
-		if (strlen(mt_expr_funcs[f].name) == n && memcmp(mt_expr_funcs[f].name, p, n) == 0) {
+		if (strlen(mt_expr_funcs[f].name) == n &&
+			memcmp(mt_expr_funcs[f].name, p, n) == 0) {
 			if (method && !mt_expr_funcs[f].method)
 				break;
 			*ret = f;
 			return 0;
 		}
-	return mt_expr_fail(err, col, "unknown %s \"%.*s\"", method ? "method" : "function", (int)n, p);
+	return mt_expr_fail(
+		err, col, "unknown %s \"%.*s\"", method ? "method" : "function", (int)n, p);
 }
 
 /* The current token is "(" of a call; first is the receiver of a method or NULL. */
 static int parse_call(struct lexer *lx, int depth, struct mt_text name, int col, struct node *first,
-		      struct node **ret, struct mt_err *err)
+	struct node **ret, struct mt_err *err)
 {
 	struct node *call = node_new(lx, NODE_CALL, col);
 	int r = find_func(lx, name.p, name.n, first != NULL, &call->func, col, err);
@@ -84,7 +87,8 @@ static int parse_call(struct lexer *lx, int depth, struct mt_text name, int col,
 		call->kid[call->nkids++] = first;
 	while (lx->tok != TOK_RPAR) {
 		if (call->nkids == mt_expr_funcs[call->func].nargs)
-			return mt_expr_fail(err, lx->col, "too many arguments of %.*s()", (int)name.n, name.p);
+			return mt_expr_fail(
+				err, lx->col, "too many arguments of %.*s()", (int)name.n, name.p);
 		if ((r = parse_or(lx, depth + 1, &call->kid[call->nkids], err)) < 0)
 			return r;
 		call->nkids++;
@@ -95,7 +99,7 @@ static int parse_call(struct lexer *lx, int depth, struct mt_text name, int col,
 	}
 	if (call->nkids != mt_expr_funcs[call->func].nargs)
 		return mt_expr_fail(err, lx->col, "%.*s() takes %d arguments", (int)name.n, name.p,
-				    mt_expr_funcs[call->func].nargs);
+			mt_expr_funcs[call->func].nargs);
 	*ret = call;
 	return mt_lex_next(lx, err);
 }
@@ -123,7 +127,8 @@ static int parse_name(struct lexer *lx, int depth, struct node **ret, struct mt_
 		struct mt_text method = { dot + 1, name.n - (size_t)(dot + 1 - name.p) };
 		return parse_call(lx, depth, method, col, first, ret, err);
 	}
-	if ((name.n == 4 && memcmp(name.p, "true", 4) == 0) || (name.n == 5 && memcmp(name.p, "false", 5) == 0)) {
+	if ((name.n == 4 && memcmp(name.p, "true", 4) == 0) ||
+		(name.n == 5 && memcmp(name.p, "false", 5) == 0)) {
 		*ret = node_new(lx, NODE_CONST, col);
 		(*ret)->value = (struct mt_value){ .type = MT_V_BOOL, .b = name.n == 4 };
 		return 0;
@@ -137,17 +142,14 @@ static int parse_literal(struct lexer *lx, bool negative, struct node **ret, str
 	struct node *n = node_new(lx, NODE_CONST, lx->col);
 
 	switch (lx->tok) {
-	case TOK_STR:
-		n->value = (struct mt_value){ .type = MT_V_STRING, .s = lx->text };
-		break;
+	case TOK_STR: n->value = (struct mt_value){ .type = MT_V_STRING, .s = lx->text }; break;
 	case TOK_INT:
 		n->value = (struct mt_value){ .type = MT_V_INT64, .i = negative ? -lx->i : lx->i };
 		break;
 	case TOK_DBL:
 		n->value = (struct mt_value){ .type = MT_V_DOUBLE, .d = negative ? -lx->d : lx->d };
 		break;
-	default:
-		return mt_expr_fail(err, lx->col, "expected a value, an attribute or a function");
+	default: return mt_expr_fail(err, lx->col, "expected a value, an attribute or a function");
 	}
 	*ret = n;
 	return mt_lex_next(lx, err);
@@ -158,8 +160,7 @@ static int parse_atom(struct lexer *lx, int depth, struct node **ret, struct mt_
 	int r;
 
 	switch (lx->tok) {
-	case TOK_NAME:
-		return parse_name(lx, depth, ret, err);
+	case TOK_NAME: return parse_name(lx, depth, ret, err);
 	case TOK_LPAR:
 		if ((r = mt_lex_next(lx, err)) < 0 || (r = parse_or(lx, depth + 1, ret, err)) < 0)
 			return r;
@@ -170,8 +171,7 @@ static int parse_atom(struct lexer *lx, int depth, struct node **ret, struct mt_
 		if (lx->tok == TOK_STR)
 			return mt_expr_fail(err, lx->col, "a text has no negative");
 		return parse_literal(lx, true, ret, err);
-	default:
-		return parse_literal(lx, false, ret, err);
+	default: return parse_literal(lx, false, ret, err);
 	}
 }
 
@@ -226,7 +226,8 @@ struct level {
 	int (*below)(struct lexer *lx, int depth, struct node **ret, struct mt_err *err);
 };
 
-static int parse_level(struct lexer *lx, int depth, const struct level *lv, struct node **ret, struct mt_err *err)
+static int parse_level(
+	struct lexer *lx, int depth, const struct level *lv, struct node **ret, struct mt_err *err)
 {
 	struct node *left, *right;
 	int r = lv->below(lx, depth, &left, err);
@@ -253,15 +254,15 @@ static int parse_level(struct lexer *lx, int depth, const struct level *lv, stru
 
 static int parse_first(struct lexer *lx, int depth, struct node **ret, struct mt_err *err)
 {
-	static const struct level lv = { { TOK_BAR, TOK_PLUS }, { NODE_FIRST, NODE_ADD }, 2, false, parse_post };
+	static const struct level lv = { { TOK_BAR, TOK_PLUS }, { NODE_FIRST, NODE_ADD }, 2, false,
+		parse_post };
 	return parse_level(lx, depth, &lv, ret, err);
 }
 
 static int parse_cmp(struct lexer *lx, int depth, struct node **ret, struct mt_err *err)
 {
 	static const struct level lv = { { TOK_EQ, TOK_NE, TOK_LT, TOK_LE, TOK_GT, TOK_GE },
-					 { NODE_EQ, NODE_NE, NODE_LT, NODE_LE, NODE_GT, NODE_GE },
-					 6, true, parse_first };
+		{ NODE_EQ, NODE_NE, NODE_LT, NODE_LE, NODE_GT, NODE_GE }, 6, true, parse_first };
 	return parse_level(lx, depth, &lv, ret, err);
 }
 

@@ -44,9 +44,9 @@ struct mt_value {
 	enum mt_vtype type;
 	union {
 		bool b;
-		int64_t i;	   /* INT64; TIMESTAMP: wall ns; DURATION: ns */
+		int64_t i; /* INT64; TIMESTAMP: wall ns; DURATION: ns */
 		double d;
-		struct mt_text s;  /* STRING, EMAIL_ADDRESS, URI, DNS_NAME */
+		struct mt_text s; /* STRING, EMAIL_ADDRESS, URI, DNS_NAME */
 		struct mt_ip ip;
 		struct mt_smap map;
 	};
@@ -73,7 +73,7 @@ void mt_bag_duration(struct mt_bag *b, size_t attr, int64_t ns);
 void mt_bag_ip(struct mt_bag *b, size_t attr, const struct mt_ip *ip);
 void mt_bag_map(struct mt_bag *b, size_t attr, const struct mt_pair *v, size_t n);
 
-const char *mt_vtype_name(enum mt_vtype t); /* "IP_ADDRESS" */
+const char *mt_vtype_name(enum mt_vtype t);     /* "IP_ADDRESS" */
 enum mt_vtype mt_vtype_parse(const char *name); /* MT_V_NONE when unknown */
 bool mt_value_equal(const struct mt_value *a, const struct mt_value *b); /* of one type */
 const struct mt_text *mt_smap_get(const struct mt_smap *m, const char *key, size_t n); /* NULL */

@@ -72,7 +72,7 @@ int mt_vocab_add(struct mt_vocab *v, const char *name, enum mt_vtype type, struc
 		if (there == type)
 			return 0;
 		return mt_fail(err, MT_EXISTS, NULL, "attribute %s is of type %s already", name,
-			       mt_vtype_name(there));
+			mt_vtype_name(there));
 	}
 	if (v->attrs.n >= VOCAB_MAX)
 		return mt_fail(err, MT_LIMIT, NULL, "more than %d attributes", VOCAB_MAX);

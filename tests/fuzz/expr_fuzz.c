@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (!vocab)
 		vocab = mt_vocab_new();
-	if (mt_expr_compile(mt_arena_strndup(a, (const char *)data, n), vocab, MT_V_NONE, &e, NULL) < 0)
+	if (mt_expr_compile(
+		    mt_arena_strndup(a, (const char *)data, n), vocab, MT_V_NONE, &e, NULL) < 0)
 		return 0;
 	mt_bag_init(&bag, a, mt_vocab_size(vocab));
 	mt_bag_str(&bag, MT_ATTR_REQUEST_PATH, "/a/b");

@@ -13,7 +13,8 @@ static struct mt_bag bag;
 
 static void setup(void)
 {
-	static const struct mt_pair labels[] = { { { "app", 3 }, { "ratings", 7 } }, { { "version", 7 }, { "v2", 2 } } };
+	static const struct mt_pair labels[] = { { { "app", 3 }, { "ratings", 7 } },
+		{ { "version", 7 }, { "v2", 2 } } };
 	struct mt_ip ip;
 
 	vocab = mt_vocab_new();
@@ -76,7 +77,8 @@ static const struct {
 	{ "source.namespace", "shop" },
 	{ "source.namespace == \"shop\"", "true" },
 	{ "\"shop\" != source.namespace", "false" },
-	{ "destination.labels[\"app\"] == \"ratings\" && destination.labels[\"version\"] == \"v2\"", "true" },
+	{ "destination.labels[\"app\"] == \"ratings\" && destination.labels[\"version\"] == \"v2\"",
+		"true" },
 	{ "destination.labels[\"none\"] | \"unknown\"", "unknown" },
 	{ "source.name | destination.labels[\"none\"] | source.namespace", "shop" },
 	{ "(source.name + \"x\" + source.namespace) | \"y\"", "y" },
@@ -109,11 +111,13 @@ static const struct {
 	{ "destination.labels[\"a\" + \"pp\"]", "ratings" },
 	/* absent without an alternative */
 	{ "source.name == \"x\"", "!not_found: attribute source.name is absent" },
-	{ "destination.labels[\"none\"] == \"x\"", "!not_found: attribute destination.labels[\"none\"] is absent" },
+	{ "destination.labels[\"none\"] == \"x\"",
+		"!not_found: attribute destination.labels[\"none\"] is absent" },
 	{ "connection.mtls || source.name == \"x\"", "true" }, /* not looked at */
 	/* mistakes */
 	{ "", "?column 1: the expression is empty" },
-	{ "sorce.namespace", "?column 1: unknown attribute \"sorce.namespace\" (did you mean source.namespace?)" },
+	{ "sorce.namespace",
+		"?column 1: unknown attribute \"sorce.namespace\" (did you mean source.namespace?)" },
 	{ "source.namespace == 3", "?column 18: operator == does not take STRING and INT64" },
 	{ "source.namespace && true", "?column 18: operator && does not take STRING and BOOL" },
 	{ "1 < 2 < 3", "?column 7: comparisons cannot be chained" },
@@ -124,7 +128,8 @@ static const struct {
 	{ "match(\"a\", \"b\", \"c\")", "?column 17: too many arguments of match()" },
 	{ "match(1, \"b\")", "?column 7: argument 1 of match() is INT64, not STRING" },
 	{ "\"(\".matches(\"x\")", "?column 1: bad pattern at 1: missing closing parenthesis" },
-	{ "source.namespace.matches(\"x\")", "?column 1: the pattern of matches() must be a literal" },
+	{ "source.namespace.matches(\"x\")",
+		"?column 1: the pattern of matches() must be a literal" },
 	{ "true true", "?column 6: expected an operator or the end" },
 	{ "(true", "?column 6: expected \")\"" },
 	{ "\"abc", "?column 1: a text is not closed with \"" },
@@ -135,8 +140,8 @@ static const struct {
 
 START_TEST(test_case)
 {
-	ck_assert_msg(strcmp(eval(cases[_i].text), cases[_i].want) == 0, "%s gives <%s>, not <%s>", cases[_i].text,
-		      eval(cases[_i].text), cases[_i].want);
+	ck_assert_msg(strcmp(eval(cases[_i].text), cases[_i].want) == 0, "%s gives <%s>, not <%s>",
+		cases[_i].text, eval(cases[_i].text), cases[_i].want);
 }
 END_TEST
 
@@ -145,7 +150,8 @@ START_TEST(test_wanted_type)
 	struct mt_expr *e = NULL;
 	struct mt_err err = { 0 };
 
-	ck_assert_int_eq(mt_expr_compile("source.namespace", vocab, MT_V_BOOL, &e, &err), MT_INVALID);
+	ck_assert_int_eq(
+		mt_expr_compile("source.namespace", vocab, MT_V_BOOL, &e, &err), MT_INVALID);
 	ck_assert_str_eq(err.msg, "the expression is STRING, not BOOL");
 	ck_assert_ptr_null(e);
 }
@@ -178,9 +184,10 @@ START_TEST(test_limits)
 
 	/* A pattern that backtracks without end is stopped. */
 	mt_bag_str(&bag, MT_ATTR_REQUEST_PATH, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!");
-	ck_assert_int_eq(strncmp(eval("\"^(a+)+(b|c)$\".matches(request.path)"), "!limit", 6) == 0 ||
-				 strcmp(eval("\"^(a+)+(b|c)$\".matches(request.path)"), "false") == 0,
-			 1);
+	ck_assert_int_eq(
+		strncmp(eval("\"^(a+)+(b|c)$\".matches(request.path)"), "!limit", 6) == 0 ||
+			strcmp(eval("\"^(a+)+(b|c)$\".matches(request.path)"), "false") == 0,
+		1);
 }
 END_TEST
 
@@ -192,8 +199,8 @@ static void note(void *ctx, size_t attr, const struct mt_text *key, bool present
 {
 	struct seen *s = ctx;
 	size_t n = strlen(s->text);
-	snprintf(s->text + n, sizeof(s->text) - n, "%s[%.*s]%c ", mt_vocab_name(vocab, attr), key ? (int)key->n : 0,
-		 key ? key->p : "", present ? '+' : '-');
+	snprintf(s->text + n, sizeof(s->text) - n, "%s[%.*s]%c ", mt_vocab_name(vocab, attr),
+		key ? (int)key->n : 0, key ? key->p : "", present ? '+' : '-');
 }
 
 START_TEST(test_references)
@@ -203,9 +210,11 @@ START_TEST(test_references)
 	MT_AUTO(mt_expr_freep) struct mt_expr *e = NULL;
 	struct mt_value v;
 
-	ck_assert_int_eq(mt_expr_compile("(source.name | destination.labels[\"app\"]) == \"ratings\" || source.uid == \"\"",
-					 vocab, MT_V_BOOL, &e, NULL),
-			 0);
+	ck_assert_int_eq(
+		mt_expr_compile(
+			"(source.name | destination.labels[\"app\"]) == \"ratings\" || source.uid == \"\"",
+			vocab, MT_V_BOOL, &e, NULL),
+		0);
 	ck_assert_int_eq(mt_expr_eval(e, &bag, arena, &refs, &v, NULL), 0);
 	ck_assert_str_eq(s.text, "source.name[]- destination.labels[app]+ ");
 }
@@ -216,10 +225,12 @@ START_TEST(test_equalities)
 	MT_AUTO(mt_expr_freep) struct mt_expr *e = NULL;
 	struct mt_expr_equality eq[4];
 
-	ck_assert_int_eq(mt_expr_compile("destination.service.host == \"a\" && (source.name == \"x\" || true) && "
-					 "\"v2\" == destination.labels[\"version\"]",
-					 vocab, MT_V_BOOL, &e, NULL),
-			 0);
+	ck_assert_int_eq(
+		mt_expr_compile(
+			"destination.service.host == \"a\" && (source.name == \"x\" || true) && "
+			"\"v2\" == destination.labels[\"version\"]",
+			vocab, MT_V_BOOL, &e, NULL),
+		0);
 	ck_assert_uint_eq(mt_expr_equalities(e, eq, 4), 2);
 	ck_assert_uint_eq(eq[0].attr, MT_ATTR_DESTINATION_SERVICE_HOST);
 	ck_assert_uint_eq(eq[1].attr, MT_ATTR_DESTINATION_LABELS);

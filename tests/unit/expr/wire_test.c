@@ -14,7 +14,8 @@ START_TEST(test_round_trip)
 	mt_wire_add(&b, "uid", "kubernetes://a b&c=d%");
 	mt_wire_add(&b, "absent", "");
 	mt_wire_add_entry(&b, "labels", "app.kubernetes.io/name", "reviews");
-	ck_assert_str_eq(b.p, "uid=kubernetes%3A%2F%2Fa%20b%26c%3Dd%25&labels.app.kubernetes.io%2Fname=reviews");
+	ck_assert_str_eq(b.p,
+		"uid=kubernetes%3A%2F%2Fa%20b%26c%3Dd%25&labels.app.kubernetes.io%2Fname=reviews");
 	ck_assert_uint_eq(mt_wire_parse(b.p, b.n, a, &v), 2);
 	ck_assert_str_eq(v[0].value, "kubernetes://a b&c=d%");
 	ck_assert_str_eq(v[1].name, "labels.app.kubernetes.io/name");
