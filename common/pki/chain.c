@@ -215,7 +215,8 @@ int mt_svid_check(const struct mt_chain *c, char ret_id[MT_SPIFFE_ID_MAX], struc
 	if (X509_get_extension_flags(x) & EXFLAG_INVALID)
 		return mt_fail(
 			err, MT_INVALID, NULL, "%s: an extension of the certificate is broken", id);
-	if (X509_check_ca(x) != 0)
+	/* Both: X509_check_ca() is content with a CA flag that the key usage takes back. */
+	if ((X509_get_extension_flags(x) & EXFLAG_CA) || X509_check_ca(x) != 0)
 		return mt_fail(err, MT_INVALID, NULL, "%s: a CA cannot be a leaf", id);
 	uint32_t usage = X509_get_key_usage(x);
 	if (usage == UINT32_MAX || !(usage & X509v3_KU_DIGITAL_SIGNATURE))
