@@ -197,8 +197,12 @@ static bool send_change(struct mt_xds_sub *s, size_t type, struct mt_snapshot *s
 	bool again = t->unknown && !t->rejected;
 	if (t->first || (!fresh && !removals && !again))
 		return false;
-	if (t->rejected && mt_set_hash(goal) == mt_set_hash(t->sent)) {
+	if (t->rejected && mt_set_hash(goal) == t->goal_hash) {
 		/* The peer said no to this already. */
+		if (t->snap != snap) {
+			mt_snapshot_unref(t->snap);
+			t->snap = mt_snapshot_ref(snap);
+		}
 		pthread_mutex_lock(&s->mu);
 		t->status.sent_id = snap->id;
 		pthread_mutex_unlock(&s->mu);

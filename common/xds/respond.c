@@ -266,6 +266,7 @@ static void moved(struct draft *f, const struct mt_xds_step *step, bool sent, si
 		widen(t);
 	replace(&t->sent, f->target);
 	if (step->snap) {
+		t->goal_hash = mt_set_hash(step->goal);
 		t->made_ns = step->snap->made_ns;
 		if (t->snap != step->snap) {
 			mt_snapshot_unref(t->snap);

@@ -35,8 +35,9 @@ struct mt_xds_tstate {
 	struct mt_names
 		*stale; /* held by the peer, unknown here, to be removed with the removals */
 	struct mt_xds_holdings *holdings;
-	uint64_t nonce;   /* of the last response, 0 none */
-	uint64_t settled; /* nonces up to this one have been acknowledged or rejected */
+	uint64_t goal_hash; /* what `sent` was on the way to: not said again when rejected */
+	uint64_t nonce;     /* of the last response, 0 none */
+	uint64_t settled;   /* nonces up to this one have been acknowledged or rejected */
 	int64_t sent_at;
 	int64_t made_ns;    /* of the snapshot that was last sent */
 	int64_t removal_at; /* removals are due then, 0: not decided */

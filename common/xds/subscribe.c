@@ -35,6 +35,7 @@ static struct mt_xds_tstate *tstate_new(struct mt_xds_sub *s, int type)
 	pthread_mutex_lock(&s->mu);
 	s->types[type] = t;
 	pthread_mutex_unlock(&s->mu);
+	s->synced_id = 0; /* in step means this type too, from now on */
 	return t;
 }
 

@@ -159,7 +159,7 @@ static void app_detach(void *ctx, struct mt_xds_sub *s)
 	pthread_mutex_unlock(&b->mu);
 }
 
-static void app_event(void *ctx, struct mt_xds_sub *s MT_UNUSED, const struct mt_xds_event *ev)
+static void app_event(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev)
 {
 	struct bed *b = ctx;
 	pthread_mutex_lock(&b->mu);
@@ -168,17 +168,16 @@ static void app_event(void *ctx, struct mt_xds_sub *s MT_UNUSED, const struct mt
 		b->nack_type = ev->type;
 		b->nack_id = ev->snapshot_id;
 		snprintf(b->nack, sizeof(b->nack), "%s", ev->message);
-	} else if (ev->snapshot_id > b->synced) {
-		b->synced = ev->snapshot_id;
-		b->nsynced = 1;
-	} else if (ev->snapshot_id == b->synced) {
-		b->nsynced++;
+	} else {
+		mt_xds_sub_set_user(s, (void *)(uintptr_t)ev->snapshot_id);
 	}
 	pthread_cond_broadcast(&b->changed);
 	pthread_mutex_unlock(&b->mu);
 }
 
-static const struct mt_xds_app app = { app_attach, app_detach, app_event };
+static const struct mt_xds_app app = {
+	.attach = app_attach, .detach = app_detach, .event = app_event
+};
 
 /* ---- the bed ---- */
 
@@ -335,7 +334,17 @@ static bool wait_for(struct bed *b, bool (*cond)(struct bed *b, unsigned n), uns
 
 static bool is_synced(struct bed *b, unsigned n)
 {
-	return b->synced == b->id && b->nsynced >= n;
+	for (size_t i = 0; i < b->subs.n; i++) {
+		if ((uintptr_t)mt_xds_sub_user(b->subs.v[i]) != b->id)
+			return false;
+		for (int t = 0; t < FAKE_TYPES; t++) {
+			struct mt_xds_status st;
+			mt_xds_sub_status(b->subs.v[i], t, &st);
+			if (st.acked_id != b->id)
+				return false;
+		}
+	}
+	return b->subs.n >= n;
 }
 
 static bool is_nacked(struct bed *b, unsigned n)

@@ -26,8 +26,6 @@ struct bed {
 	MT_VEC(struct mt_xds_sub *) subs; /* attached */
 	struct mt_snapshot *snapshot;     /* given to each sub that attaches */
 	unsigned attached, detached, nacks;
-	uint64_t synced; /* highest id */
-	unsigned nsynced;
 	char nack[256];
 	int nack_type;
 	uint64_t nack_id;
@@ -52,7 +50,8 @@ struct fake_envoy *bed_envoy(struct bed *b, bool delta); /* connects */
 struct fake_envoy *bed_envoy_with(struct bed *b, struct fake_opts o);
 
 /* Waits up to 20 s. */
-bool bed_wait_synced(struct bed *b, unsigned subs); /* so many told the newest snapshot */
+bool bed_wait_synced(
+	struct bed *b, unsigned subs); /* so many are there, and all have acknowledged all types */
 bool bed_wait_nacks(struct bed *b, unsigned n);
 bool bed_wait_detached(struct bed *b, unsigned n);
 bool bed_wait_attached(struct bed *b, unsigned n);
