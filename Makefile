@@ -24,6 +24,8 @@ FUZZ_CC ?= $(if $(findstring ccache,$(CC)),ccache )clang
 PYTHON ?= python3
 T ?=
 PYTEST ?=
+PORT ?=
+UP ?=
 ENVOY_VERSION := 1.40.0
 
 ifeq ($(V),1)
@@ -141,7 +143,7 @@ all: $(BINS)
 
 help:
 	@echo 'make                 build all programs into build/bin'
-	@echo 'make up | down       start | stop the embedded mesh and its sample application'
+	@echo 'make up | down       start | stop the embedded mesh and its sample application [PORT=8080]'
 	@echo 'make check           everything below; what CI runs'
 	@echo 'make lint | format   checks of style and structure | clang-format'
 	@echo 'make unit [T=name]   unit tests'
@@ -159,7 +161,7 @@ deps:
 
 up: deps
 	+@$(MAKE) --no-print-directory all
-	@exec deploy/local/up
+	@exec deploy/local/up $(if $(PORT),--port $(PORT)) $(UP)
 
 down:
 	@exec deploy/local/down
