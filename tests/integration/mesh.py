@@ -288,7 +288,8 @@ class Mesh:
         flags = {
             "galley": ["--source", f"dir:{self.config}", "--listen", self.galley_addr],
             "pilot": ["--config-server", self.galley_addr, "--xds-addr", self.xds_addr],
-            "mixer": ["--config-server", self.galley_addr, "--listen", self.mixer_addr],
+            "mixer": ["--config-server", self.galley_addr, "--listen", self.mixer_addr,
+                      "--prometheus-addr", self.prometheus_addr],
         }[name]
         return Process(name, [BIN / name, *flags, "--state-dir", self.state / name,
                               "--monitoring-addr", self.monitor[name], "--tls", "off"], self.tmp)

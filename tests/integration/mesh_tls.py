@@ -110,7 +110,8 @@ class TlsMesh(Mesh):
             "galley": ["--source", f"dir:{self.config}", "--listen", self.galley_addr],
             "pilot": ["--config-server", self.galley_addr, "--secure-xds-addr",
                       f"{self.ip}:15012"],
-            "mixer": ["--config-server", self.galley_addr, "--listen", self.mixer_addr],
+            "mixer": ["--config-server", self.galley_addr, "--listen", self.mixer_addr,
+                      "--prometheus-addr", self.prometheus_addr],
         }[name]
         if name != "citadel":
             flags += self.identity_flags(name, daemon_id(name))
