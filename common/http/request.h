@@ -1,5 +1,5 @@
-/* Inside of the HTTP server: what its two files share. server.c is about threads and the wire,
- * request.c about what a handler sees: routes, fields of a request, replies. */
+/* Inside of the HTTP server: what its files share. server.c is its life and the loop's side, wire.c
+ * the thread of libmicrohttpd, request.c what a handler sees: routes, fields of a request, replies. */
 #pragma once
 
 #include <microhttpd.h>
@@ -60,4 +60,14 @@ struct mt_http_req {
 void mt_http_dispatch(struct mt_http_server *s, struct mt_http_req *r);
 /* Takes resp; r is not the caller's any more. Loop. */
 void mt_http_answer(struct mt_http_req *r, int status, struct MHD_Response *resp);
+/* Runs what has come in since the last time; drops a reference. Loop. */
+void mt_http_on_loop(void *arg);
+
+/* Takes fd, which listens, also when it fails (NULL). */
+struct MHD_Daemon *mt_http_wire_start(
+	struct mt_http_server *s, const struct mt_http_server_opts *o, int fd);
+/* Shuts connections whose request takes too long to arrive. Loop. */
+void mt_http_wire_reap(void *server);
+
+int mt_http_listen(const char *addr, int *ret_fd, uint16_t *ret_port, struct mt_err *err);
 struct MHD_Response *mt_http_error_response(int status, int code, const char *msg);

@@ -6,21 +6,20 @@
 #include "common/run/options.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/arena.h"
-#include "common/base/duration.h"
 #include "common/base/file.h"
 #include "common/base/mem.h"
 #include "common/base/strs.h"
 #include "common/base/vec.h"
 #include "common/run/options_help.h"
+#include "common/run/options_value.h"
 #include "common/run/version.h"
 
-enum { FILE_MAX = 1 << 20, LIST_MAX = 1000 };
+enum { FILE_MAX = 1 << 20 };
 enum strength { FROM_DEFAULT, FROM_FILE, FROM_ENV, FROM_FLAG };
 
 struct slot {
@@ -68,153 +67,6 @@ static const struct mt_opt *row_find(const struct mt_options *o, const char *nam
 	return NULL;
 }
 
-/* --- values ------------------------------------------------------------------------------------- */
-
-static int parse_bool(const char *text, bool *ret)
-{
-	static const char *const yes[] = { "true", "on", "yes", "1" };
-	static const char *const no[] = { "false", "off", "no", "0" };
-
-	for (size_t i = 0; i < MT_ARRAY_SIZE(yes); i++) {
-		if (mt_streq(text, yes[i])) {
-			*ret = true;
-			return 0;
-		}
-		if (mt_streq(text, no[i])) {
-			*ret = false;
-			return 0;
-		}
-	}
-	return MT_INVALID;
-}
-
-static int parse_int(const char *text, const char **ret_end, int64_t *ret)
-{
-	char *end;
-	long long v;
-
-	if (!isdigit((unsigned char)text[text[0] == '-']))
-		return MT_INVALID;
-	errno = 0;
-	v = strtoll(text, &end, 10);
-	if (errno)
-		return MT_INVALID;
-	*ret_end = end;
-	*ret = v;
-	return 0;
-}
-
-/* "64", "64K", "64M", "64Gi": powers of 1024. */
-static int parse_size(const char *text, int64_t *ret)
-{
-	static const char units[] = "KMGT";
-	const char *end, *unit;
-	int64_t v;
-
-	if (parse_int(text, &end, &v) < 0 || v < 0)
-		return MT_INVALID;
-	if (*end) {
-		unit = strchr(units, toupper((unsigned char)*end));
-		if (!unit)
-			return MT_INVALID;
-		for (const char *u = units; u <= unit; u++)
-			if (__builtin_mul_overflow(v, 1024, &v))
-				return MT_INVALID;
-		end++;
-		if (*end == 'i')
-			end++;
-		if (*end == 'B')
-			end++;
-	}
-	if (*end)
-		return MT_INVALID;
-	*ret = v;
-	return 0;
-}
-
-/* "1..64": false when the row states no range. */
-static bool range_of(const struct mt_opt *row, int64_t *lo, int64_t *hi)
-{
-	const char *end;
-
-	return parse_int(row->arg, &end, lo) == 0 && mt_str_prefix(end, "..") &&
-		parse_int(end + 2, &end, hi) == 0 && !*end;
-}
-
-static int set_int(const struct mt_opt *row, const char *text, int64_t *ret, const char *where,
-	struct mt_err *err)
-{
-	int64_t v, lo, hi;
-	const char *end;
-
-	if (parse_int(text, &end, &v) < 0 || *end)
-		return mt_fail(err, MT_INVALID, where, "'%s' is not an integer", text);
-	if (range_of(row, &lo, &hi) && (v < lo || v > hi))
-		return mt_fail(err, MT_INVALID, where, "%s is not in %s", text, row->arg);
-	*ret = v;
-	return 0;
-}
-
-static int list_add(struct mt_options *o, struct mt_strlist *l, const char *text, const char *where,
-	struct mt_err *err)
-{
-	const char **v;
-
-	if (l->n >= LIST_MAX)
-		return mt_fail(err, MT_LIMIT, where, "more than %d values", LIST_MAX);
-	v = mt_arena_alloc(o->arena, (l->n + 1) * sizeof(*v));
-	if (l->n)
-		memcpy(v, l->v, l->n * sizeof(*v));
-	v[l->n] = mt_arena_strdup(o->arena, text);
-	l->v = v;
-	l->n++;
-	return 0;
-}
-
-/* Defaults and variables are one text: values separated by commas. */
-static int list_split(struct mt_options *o, struct mt_strlist *l, const char *text,
-	const char *where, struct mt_err *err)
-{
-	char *copy = mt_arena_strdup(o->arena, text), *save = NULL;
-	int r = 0;
-
-	for (char *p = strtok_r(copy, ",", &save); p && r == 0; p = strtok_r(NULL, ",", &save))
-		r = list_add(o, l, p, where, err);
-	return r;
-}
-
-static int convert(struct mt_options *o, const struct mt_opt *row, const char *text,
-	enum strength strength, const char *where, struct mt_err *err)
-{
-	void *p = o->values + row->offset;
-
-	switch (row->type) {
-	case MT_OPT_STR: *(const char **)p = mt_arena_strdup(o->arena, text); return 0;
-	case MT_OPT_BOOL:
-		if (parse_bool(text, p) < 0)
-			return mt_fail(err, MT_INVALID, where, "'%s' is not true or false", text);
-		return 0;
-	case MT_OPT_INT: return set_int(row, text, p, where, err);
-	case MT_OPT_DURATION:
-		if (mt_duration_parse(text, p) < 0)
-			return mt_fail(err, MT_INVALID, where,
-				"'%s' is not a duration such as 500ms, 10s or 1h30m", text);
-		if (*(int64_t *)p < 0)
-			return mt_fail(err, MT_INVALID, where, "'%s' is negative", text);
-		return 0;
-	case MT_OPT_SIZE:
-		if (parse_size(text, p) < 0)
-			return mt_fail(err, MT_INVALID, where,
-				"'%s' is not a size such as 4096, 64K or 1G", text);
-		return 0;
-	case MT_OPT_LIST:
-		if (strength == FROM_DEFAULT || strength == FROM_ENV)
-			return list_split(o, p, text, where, err);
-		return list_add(o, p, text, where, err);
-	}
-	return mt_fail(err, MT_INTERNAL, where, "option of unknown type");
-}
-
 static int assign(struct mt_options *o, const struct mt_opt *row, const char *text,
 	enum strength strength, const char *source, struct mt_err *err)
 {
@@ -227,7 +79,9 @@ static int assign(struct mt_options *o, const struct mt_opt *row, const char *te
 			slot->source);
 	slot->strength = strength;
 	slot->source = mt_arena_strdup(o->arena, source);
-	return convert(o, row, text, strength, source, err);
+	/* Defaults and variables are one text; flags and lines of the file come again and again. */
+	return mt_option_set(o->arena, row, o->values + row->offset, text,
+		strength == FROM_DEFAULT || strength == FROM_ENV, source, err);
 }
 
 static int unknown(struct mt_options *o, const char *where, const char *what, const char *name,
@@ -253,7 +107,8 @@ static int from_defaults(struct mt_options *o, struct mt_err *err)
 		o->slots[i].source = "default";
 		if (!*row->def && row->type != MT_OPT_STR)
 			continue; /* zero, false, empty */
-		r = convert(o, row, row->def, FROM_DEFAULT, row->name, err);
+		r = mt_option_set(
+			o->arena, row, o->values + row->offset, row->def, true, row->name, err);
 		if (r < 0)
 			return mt_err_prefix(err, "default");
 	}
@@ -372,13 +227,14 @@ static int from_flags(struct mt_options *o, int argc, char **argv, struct mt_err
 	for (int i = 1, took; i < argc; i += took) {
 		if (mt_streq(argv[i], "--")) {
 			for (i++; i < argc; i++)
-				mt_vec_apush(o->arena, &o->rest, argv[i]);
+				mt_vec_apush(
+					o->arena, &o->rest, mt_arena_strdup(o->arena, argv[i]));
 			break;
 		}
 		if (!mt_str_prefix(argv[i], "--")) {
 			if (argv[i][0] == '-' && argv[i][1])
 				return mt_fail(err, MT_INVALID, argv[i], "unknown flag");
-			mt_vec_apush(o->arena, &o->rest, argv[i]);
+			mt_vec_apush(o->arena, &o->rest, mt_arena_strdup(o->arena, argv[i]));
 			took = 1;
 			continue;
 		}
@@ -465,35 +321,13 @@ size_t mt_options_rest(const struct mt_options *o, const char *const **ret_v)
 	return o->rest.n;
 }
 
-static json_t *value_json(const struct mt_opt *row, const void *p)
-{
-	const struct mt_strlist *l = p;
-	char text[32];
-	json_t *a;
-
-	switch (row->type) {
-	case MT_OPT_STR: return json_string(*(const char *const *)p);
-	case MT_OPT_BOOL: return json_boolean(*(const bool *)p);
-	case MT_OPT_INT:
-	case MT_OPT_SIZE: return json_integer(*(const int64_t *)p);
-	case MT_OPT_DURATION:
-		mt_duration_format(*(const int64_t *)p, text, sizeof(text));
-		return json_string(text);
-	case MT_OPT_LIST: break;
-	}
-	a = json_array();
-	for (size_t i = 0; i < l->n; i++)
-		json_array_append_new(a, json_string(l->v[i]));
-	return a;
-}
-
 json_t *mt_options_json(const struct mt_options *o)
 {
 	json_t *all = json_array();
 
 	for (size_t i = 0; i < o->n; i++) {
 		const struct mt_opt *row = &o->rows[i];
-		json_t *value = value_json(row, o->values + row->offset);
+		json_t *value = mt_option_json(row, o->values + row->offset);
 
 		/* A command line may hold any bytes; JSON may not. */
 		json_array_append_new(all,

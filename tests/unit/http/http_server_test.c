@@ -441,5 +441,5 @@ int main(void)
 		connections_are_limited, many_at_once, bad_addresses };
 
 	sem_init(&held, 0, 0);
-	return mt_unit_run("server", tests, MT_ARRAY_SIZE(tests));
+	return mt_unit_run("http_server", tests, MT_ARRAY_SIZE(tests));
 }

@@ -323,5 +323,5 @@ START_TEST(servers_that_misbehave)
 }
 END_TEST
 
-MT_UNIT(client, asks_and_is_answered, many_at_once, limits, what_cannot_work, cancelled,
+MT_UNIT(http_client, asks_and_is_answered, many_at_once, limits, what_cannot_work, cancelled,
 	freed_by_its_own_callback, servers_that_misbehave)
