@@ -223,6 +223,7 @@ static const struct mt_daemon_desc desc = {
 	.ncomponents = MT_ARRAY_SIZE(components),
 	.metrics = metrics,
 	.nmetrics = MT_ARRAY_SIZE(metrics),
+	.monitoring_addr = "127.0.0.1:15214",
 };
 
 int main(int argc, char **argv)
