@@ -1,41 +1,8 @@
 /* Waiting for something of the mesh to answer, while watching that nothing dies. */
-#include <curl/curl.h>
-#include <string.h>
-
-#include "common/base/buf.h"
 #include "ctl/dev/dev.h"
+#include "ctl/http.h"
 
-enum { TRY_EVERY_MS = 25, ONE_TRY_MS = 2000, BODY_MAX = 4096 };
-
-static size_t keep(char *p, size_t size, size_t n, void *arg)
-{
-	struct mt_buf *body = arg;
-
-	if (body->n < BODY_MAX)
-		mt_buf_add(body, p, MT_MIN(size * n, (size_t)(BODY_MAX - body->n)));
-	return size * n;
-}
-
-/* The status, or 0 with the reason in why. */
-static long get(const char *url, struct mt_buf *body, const char **why)
-{
-	CURL *c = curl_easy_init();
-	long status = 0;
-
-	body->n = 0;
-	curl_easy_setopt(c, CURLOPT_URL, url);
-	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)ONE_TRY_MS);
-	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, keep);
-	curl_easy_setopt(c, CURLOPT_WRITEDATA, body);
-	curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
-	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-	CURLcode r = curl_easy_perform(c);
-	if (r == CURLE_OK)
-		curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
-	*why = curl_easy_strerror(r);
-	curl_easy_cleanup(c);
-	return status;
-}
+enum { TRY_EVERY_MS = 25, ONE_TRY_MS = 2000 };
 
 static int died(const struct dev *d, struct mt_err *err)
 {
@@ -57,12 +24,13 @@ int dev_wait(struct dev *d, const char *what, const char *url, int64_t deadline_
 {
 	MT_AUTO(mt_buf_clear) struct mt_buf body = { 0 };
 	struct mt_timer *tick = mt_timer_new(d->loop, nothing, NULL);
-	const char *why = "";
+	struct mt_err why = { 0 };
 	int r = 0;
 
 	mt_timer_start(tick, TRY_EVERY_MS * MT_NS_PER_MS, TRY_EVERY_MS * MT_NS_PER_MS);
 	for (;;) {
-		long status = get(url, &body, &why);
+		body.n = 0;
+		int status = ctl_http("GET", url, NULL, 0, ONE_TRY_MS, &body, &why);
 		if (status == 200 || (r = died(d, err)) < 0)
 			break;
 		if (d->interrupted) {
@@ -70,8 +38,8 @@ int dev_wait(struct dev *d, const char *what, const char *url, int64_t deadline_
 			break;
 		}
 		if (mt_mono(mt_loop_clock(d->loop)) > deadline_ns) {
-			r = mt_fail(err, MT_TIMEOUT, url, "%s is not ready: %s%.200s", what,
-				    status ? "" : why, status ? mt_buf_str(&body) : "");
+			r = mt_fail(err, MT_TIMEOUT, url, "%s is not ready: %.200s%.200s", what,
+				    status > 0 ? "" : why.msg, status > 0 ? mt_buf_str(&body) : "");
 			break;
 		}
 		uv_run(mt_loop_uv(d->loop), UV_RUN_ONCE);
