@@ -90,7 +90,7 @@ def test_no_header_of_a_client_decides(mesh, denied):
 
 def test_denied_by_principal_and_request(mesh, denied):
     denied(deny('source.principal == "spiffe://cluster.local/ns/default/sa/other" && '
-                'request.method == "POST" && startsWith(request.path, "/secret")'))
+                'request.method == "POST" && request.path.startsWith("/secret")'))
     mesh.eventually(lambda: mesh.other.get("reviews", "/secret/1", method="POST").status == 403)
     assert mesh.other.get("reviews", "/secret/1").status == 200
     assert mesh.other.get("reviews", "/open", method="POST").status == 200
@@ -165,9 +165,6 @@ def test_away_and_fail_open_loses_nothing(mesh):
 def test_away_and_fail_closed_refuses_until_it_is_back(mesh):
     mesh.apply("mesh", [mesh_config(mesh, False)])
     try:
-        wait_for(lambda: any('"failure_mode_allow":true' not in str(x)
-                             for x in mesh.reviews.envoy.resources("listener").values()))
-
         def refused():
             return mesh.client.get("reviews").status in (403, 500, 503)
         mesh.daemons["mixer"].kill()
