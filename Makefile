@@ -59,6 +59,10 @@ endif
 G := build/gen
 PB := build/proto
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
+# Instrumented code makes GCC see uninitialised values where there are none.
+ifneq ($(SANITIZE),)
+WARN += -Wno-maybe-uninitialized
+endif
 CPPFLAGS += -D_GNU_SOURCE -DMT_VERSION='"$(VERSION)"' -I. -I$(PB)
 HARDEN += -fstack-protector-strong -fPIE
 BASEFLAGS := -std=gnu11 -pthread $(CFLAGS) $(HARDEN) $(SANFLAGS)
