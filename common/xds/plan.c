@@ -121,12 +121,12 @@ static bool may_drop(struct mt_xds_sub *s, size_t type, int64_t now)
 	const struct mt_xds_type *types = s->server->types;
 	struct mt_xds_tstate *t = s->types[type];
 	size_t k = types[type].resend_with >= 0 ? (size_t)types[type].resend_with : type;
-	if (!types[k].keep_until_users_ack)
+	if (!types[k].keep_until_users_ack || !s->types[k])
 		return true;
 	size_t kept = mt_set_size(t->sent) + mt_names_size(t->stale);
 	if (kept > 2 * mt_set_size(goal_of(s, s->newest, type)) + KEPT_SLACK)
 		return true;
-	bool lead_done = k == type || !s->types[k] ||
+	bool lead_done = k == type ||
 		(!s->types[k]->holding && !s->types[k]->stale && !s->types[k]->outstanding);
 	if (!lead_done || !users_done(s, k)) {
 		t->removal_at = 0;

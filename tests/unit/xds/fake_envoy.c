@@ -437,7 +437,7 @@ bool fake_wait(struct fake_envoy *e, bool (*cond)(struct fake_envoy *e, void *ar
 static bool log_has(struct fake_envoy *e, void *part)
 {
 	pthread_mutex_lock(&e->mu);
-	bool has = strstr(mt_buf_str(&e->log), part) != NULL;
+	bool has = strstr(mt_buf_str(&e->log) + e->log_read, part) != NULL;
 	pthread_mutex_unlock(&e->mu);
 	return has;
 }

@@ -68,7 +68,7 @@ int fake_ended(struct fake_envoy *e);    /* status of the stream's end, -1 while
 /* Waits until cond is true; it is tried again whenever something happens at the proxy. False after
  * 20 seconds. */
 bool fake_wait(struct fake_envoy *e, bool (*cond)(struct fake_envoy *e, void *arg), void *arg);
-bool fake_wait_log(struct fake_envoy *e, const char *part); /* the log of all time contains it */
+bool fake_wait_log(struct fake_envoy *e, const char *part); /* in what fake_log() would return */
 bool fake_wait_count(struct fake_envoy *e, int type, size_t n);
 bool fake_wait_end(struct fake_envoy *e);
 

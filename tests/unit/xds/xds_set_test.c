@@ -327,6 +327,6 @@ START_TEST(snapshots_own_their_sets)
 }
 END_TEST
 
-MT_UNIT(set, resource_is_an_any, rope_equals_the_whole, sets_sort_and_deduplicate,
+MT_UNIT(xds_set, resource_is_an_any, rope_equals_the_whole, sets_sort_and_deduplicate,
 	patch_shares_what_stays, difference_is_encoded_once, union_keeps_what_goes,
 	large_bodies_have_few_slices, name_lists_are_shared, snapshots_own_their_sets)

@@ -310,6 +310,6 @@ START_TEST(reconnect_sotw)
 }
 END_TEST
 
-MT_UNIT(server, first_config_sotw, first_config_delta, small_changes_sotw, small_changes_delta,
+MT_UNIT(xds_server, first_config_sotw, first_config_delta, small_changes_sotw, small_changes_delta,
 	make_before_break_sotw, make_before_break_delta, no_deadlock_sotw, no_deadlock_delta,
 	rejection_sotw, rejection_delta, reconnect_sends_the_difference, reconnect_sotw)
