@@ -42,5 +42,6 @@
 		(vec)->n = (vec)->cap = 0;                                                         \
 	} while (0)
 
+/* The first condition: NULL + 0, of a vector that never had an element, is undefined. */
 #define mt_vec_each(vec, it)                                                                       \
-	for (__typeof__((vec)->v) it = (vec)->v; it < (vec)->v + (vec)->n; it++)
+	for (__typeof__((vec)->v) it = (vec)->v; (vec)->n && it < (vec)->v + (vec)->n; it++)

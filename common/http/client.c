@@ -276,10 +276,10 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
 static const char *find_header(const struct mt_http_result *r, const char *name)
 {
 	const struct mt_http_call *call = MT_CONTAINER(r, struct mt_http_call, result);
-	const char *p = call->response_headers.p, *end = p + call->response_headers.n;
+	const char *p = mt_buf_str(&call->response_headers), *end = p + call->response_headers.n;
 	size_t n = strlen(name);
 
-	for (; p && p < end; p += strlen(p) + 1)
+	for (; p < end; p += strlen(p) + 1)
 		if (strncasecmp(p, name, n) == 0 && p[n] == ':')
 			return p + n + 1 + strspn(p + n + 1, " \t");
 	return NULL;

@@ -46,7 +46,8 @@ struct mt_daemon_desc {
 	const struct mt_metric_desc *metrics;
 	size_t nmetrics;
 	void (*reload)(struct mt_daemon *d, void *self); /* SIGHUP; NULL allowed */
-	const char *monitoring_addr; /* default of --monitoring-addr: "127.0.0.1:15014" */
+	/* Default of --monitoring-addr ("127.0.0.1:15014"); NULL: off unless given. */
+	const char *monitoring_addr;
 };
 
 int mt_daemon_main(const struct mt_daemon_desc *desc, int argc, char **argv);
