@@ -34,7 +34,7 @@ struct agent_sds {
 	struct mt_res *fixed[FIXED]; /* default, ROOTCA; NULL before the first certificate */
 	struct mt_snapshot *snap;
 	uint64_t snap_id;
-	MT_VEC(struct mt_xds_sub *) subs;
+	MT_VEC(struct mt_xds_sub *) subs; /* borrowed until detach */
 };
 
 static const struct mt_xds_type types[] = {
@@ -108,7 +108,6 @@ static void detach(void *ctx, struct mt_xds_sub *sub)
 			break;
 		}
 	}
-	mt_xds_sub_unref(sub);
 }
 
 static void event(void *ctx, struct mt_xds_sub *sub, const struct mt_xds_event *ev)

@@ -17,9 +17,9 @@ import re
 
 import yaml
 
-from util import BIN, BUILD, Process, Timeout, http_request, wait_for, write_atomic
+from util import BIN, BUILD, ROOT, Process, Timeout, http_request, wait_for, write_atomic
 
-ENVOY = BUILD.parent / "build/envoy/envoy" if BUILD.name != "build" else BUILD / "envoy/envoy"
+ENVOY = ROOT / "build/envoy/envoy"
 SERVICE_PORT, TCP_PORT, APP_PORT, APP_TCP_PORT, ADMIN_PORT = 9080, 9081, 8000, 8001, 15000
 DOMAIN = "svc.cluster.local"
 
