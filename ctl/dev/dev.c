@@ -65,7 +65,7 @@ static int bring_up(struct dev *d, struct mt_err *err)
 		return r;
 	say(d, start, "citadel: the mesh has a root of trust");
 	if ((r = dev_start_daemons(d, err)) < 0 || (r = dev_start_workloads(d, err)) < 0 || (r = dev_record(d, err)) < 0 ||
-	    (r = ready(d, "galley", 15114, deadline, err)) < 0)
+	    (r = ready(d, "galley", 15114, deadline, err)) < 0 || (r = dev_apply_sample(d, err)) < 0)
 		return r;
 	say(d, start, "galley: configuration read and validated");
 	if ((r = ready(d, "pilot", 15014, deadline, err)) < 0)
@@ -85,7 +85,8 @@ static int bring_up(struct dev *d, struct mt_err *err)
 
 static void hints(const struct dev *d)
 {
-	const char *bin = d->bin_dir, *s = d->sample;
+	const char *bin = d->bin_dir;
+	MT_AUTO(mt_strfreep) char *s = dev_path(d, "sample");
 
 	printf("\nThe bookshop is open: http://127.0.0.1:%lld/\n\n", (long long)d->opts.port);
 	printf("Five things to try (reload the page after each):\n");

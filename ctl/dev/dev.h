@@ -1,6 +1,7 @@
 /* `meltemi dev`: a whole mesh on this machine. Private to ctl/dev. One thread.
  *
- * The folder of a mesh (--dir): config/ what Galley reads, state/ of each program, secrets/ join
+ * The folder of a mesh (--dir): config/ what Galley reads, sample/ the sample's configuration with this
+ * mesh's addresses (applied as a user would, so that it can be applied over), state/ of each program, secrets/ join
  * tokens, logs/ one file a program, processes.json what was started (process id and start time, so
  * that only our own processes are ever ended, also after this one was killed), lock. */
 #pragma once
@@ -43,6 +44,8 @@ int dev_layout(struct dev *d, struct mt_err *err);
 char *dev_path(const struct dev *d, const char *fmt, ...) MT_PRINTF(2, 3);
 /* Takes the folder's lock. MT_CONFLICT when another holds it. */
 int dev_lock(struct dev *d, struct mt_err *err);
+/* sample.c: applies sample/mesh through Galley */
+int dev_apply_sample(struct dev *d, struct mt_err *err);
 
 /* workloads.c */
 int dev_workloads_load(struct dev *d, struct mt_err *err);

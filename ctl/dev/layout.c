@@ -118,10 +118,11 @@ static void localize(const struct dev *d, const char *file, struct mt_buf *text)
 		replace(text, "number: 8080", port);
 }
 
-static int copy_file(const struct dev *d, const char *from_dir, const char *name, struct mt_err *err)
+static int copy_file(const struct dev *d, const char *from_dir, const char *to_dir, const char *name,
+		     struct mt_err *err)
 {
 	MT_AUTO(mt_strfreep) char *from = mt_asprintf("%s/%s", from_dir, name);
-	MT_AUTO(mt_strfreep) char *to = dev_path(d, "config/%s", name);
+	MT_AUTO(mt_strfreep) char *to = dev_path(d, "%s/%s", to_dir, name);
 	MT_AUTO(mt_buf_clear) struct mt_buf text = { 0 };
 	int r = mt_file_read(from, 1 << 20, &text, err);
 
@@ -131,22 +132,25 @@ static int copy_file(const struct dev *d, const char *from_dir, const char *name
 	return mt_file_replace(to, text.p, text.n, 0644, err);
 }
 
-static int copy_dir(const struct dev *d, const char *from, struct mt_err *err)
+static int copy_dir(const struct dev *d, const char *from, const char *to, struct mt_err *err)
 {
-	DIR *dir = opendir(from);
-	int r = 0;
+	MT_AUTO(mt_strfreep) char *path = dev_path(d, "%s", to);
+	int r = mt_dir_make(path, 0755, err);
 
+	if (r < 0)
+		return r;
+	DIR *dir = opendir(from);
 	if (!dir)
 		return mt_fail_errno(err, from, "cannot read the configuration");
 	for (struct dirent *e; r == 0 && (e = readdir(dir));)
 		if (mt_str_suffix(e->d_name, ".yaml"))
-			r = copy_file(d, from, e->d_name, err);
+			r = copy_file(d, from, to, e->d_name, err);
 	closedir(dir);
 	return r;
 }
 
 /* What an earlier mesh left in config/ goes (rules that were applied there), state and logs stay. */
-static int clear_config(const struct dev *d, struct mt_err *err)
+static void clear_config(const struct dev *d)
 {
 	static const char *const subdirs[] = { "config", "config/applied" };
 
@@ -160,8 +164,6 @@ static int clear_config(const struct dev *d, struct mt_err *err)
 				unlinkat(dirfd(dir), e->d_name, 0);
 		closedir(dir);
 	}
-	MT_AUTO(mt_strfreep) char *path = dev_path(d, "config");
-	return mt_dir_make(path, 0755, err);
 }
 
 int dev_layout(struct dev *d, struct mt_err *err)
@@ -170,7 +172,8 @@ int dev_layout(struct dev *d, struct mt_err *err)
 		const char *name;
 		unsigned mode;
 	} dirs[] = { { "state", 0700 }, { "secrets", 0700 }, { "logs", 0755 } };
-	MT_AUTO(mt_strfreep) char *sample = mt_asprintf("%s/mesh", d->sample);
+	MT_AUTO(mt_strfreep) char *services = mt_asprintf("%s/mesh", d->sample);
+	MT_AUTO(mt_strfreep) char *try = mt_asprintf("%s/try", d->sample);
 	int r;
 
 	for (size_t i = 0; i < MT_ARRAY_SIZE(dirs); i++) {
@@ -178,7 +181,8 @@ int dev_layout(struct dev *d, struct mt_err *err)
 		if ((r = mt_dir_make(path, dirs[i].mode, err)) < 0)
 			return r;
 	}
-	if ((r = clear_config(d, err)) < 0 || (r = copy_dir(d, d->mesh, err)) < 0)
+	clear_config(d);
+	if ((r = copy_dir(d, d->mesh, "config", err)) < 0 || (r = copy_dir(d, services, "sample/mesh", err)) < 0)
 		return r;
-	return copy_dir(d, sample, err);
+	return copy_dir(d, try, "sample/try", err);
 }

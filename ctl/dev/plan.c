@@ -38,7 +38,7 @@ static int start(struct dev *d, struct args *a, const char *name, int group, str
 static void daemon_args(const struct dev *d, struct args *a, const char *name, int monitoring)
 {
 	arg(a, "%s/%s", d->bin_dir, name);
-	arg(a, "--state-dir=%s/state/%s", d->dir, name);
+	arg(a, "--state-dir=%s/state", d->dir); /* each has a folder of its name in it */
 	arg(a, "--monitoring-addr=%s:%d", d->opts.control_addr, monitoring);
 }
 

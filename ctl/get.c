@@ -1,0 +1,134 @@
+/* get: what is in force, from Galley. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/strs.h"
+#include "ctl/ctl.h"
+#include "ctl/http.h"
+#include "ctl/objects.h"
+
+static const char *meta(json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(json_object_get(o, "metadata"), key));
+	return s ? s : "";
+}
+
+static void age(json_t *o, char *buf, size_t n)
+{
+	int64_t then, s;
+
+	if (mt_time_parse(meta(o, "creationTimestamp"), &then) < 0) {
+		snprintf(buf, n, "-");
+		return;
+	}
+	s = (mt_wall(&mt_clock_system) - then) / MT_NS_PER_SEC;
+	if (s < 120)
+		snprintf(buf, n, "%llds", (long long)s);
+	else if (s < 7200)
+		snprintf(buf, n, "%lldm", (long long)(s / 60));
+	else if (s < 172800)
+		snprintf(buf, n, "%lldh", (long long)(s / 3600));
+	else
+		snprintf(buf, n, "%lldd", (long long)(s / 86400));
+}
+
+static void print_table(json_t *items)
+{
+	json_t *o;
+	size_t i;
+	char when[32];
+
+	printf("%-16s %-20s %-32s %4s %6s\n", "NAMESPACE", "KIND", "NAME", "GEN", "AGE");
+	json_array_foreach(items, i, o) {
+		age(o, when, sizeof(when));
+		printf("%-16s %-20s %-32s %4lld %6s\n", meta(o, "namespace"),
+		       json_string_value(json_object_get(o, "kind")), meta(o, "name"),
+		       (long long)json_integer_value(json_object_get(json_object_get(o, "metadata"), "generation")), when);
+	}
+}
+
+static void print_yaml(json_t *o)
+{
+	MT_AUTO(mt_strfreep) char *text = mt_json_to_yaml(o);
+	printf("%s", text);
+}
+
+static void show(json_t *doc, const char *output)
+{
+	json_t *items = json_object_get(doc, "items"), *o;
+	size_t i;
+
+	if (strcmp(output, "json") == 0) {
+		json_dumpf(doc, stdout, JSON_INDENT(2));
+		printf("\n");
+	} else if (strcmp(output, "yaml") == 0) {
+		if (!items)
+			print_yaml(doc);
+		json_array_foreach(items, i, o) {
+			printf("%s", i ? "---\n" : "");
+			print_yaml(o);
+		}
+	} else if (items) {
+		print_table(items);
+	} else {
+		json_t *one = json_pack("[O]", doc);
+		print_table(one);
+		json_decref(one);
+	}
+}
+
+static int get(const struct object_options *v, const struct mt_kind *k, const char *name)
+{
+	const char *ns = k->scope == MT_SCOPE_CLUSTER ? "" : name && !*v->namespace ? "default" : v->namespace;
+	MT_AUTO(mt_strfreep) char *url = ctl_object_url(v->galley, k, ns, name);
+	struct mt_err err = { 0 };
+	json_t *doc = NULL;
+
+	if (ctl_http_json("GET", url, &doc, &err) < 0)
+		return ctl_fail("get", &err);
+	show(doc, v->output);
+	json_decref(doc);
+	return 0;
+}
+
+/* Every kind that has objects, one after the other. */
+static int get_all(const struct object_options *v)
+{
+	MT_AUTO(mt_strfreep) char *url = mt_asprintf("%s/v1/objects%s%s", v->galley, *v->namespace ? "?namespace=" : "",
+						     v->namespace);
+	struct mt_err err = { 0 };
+	json_t *doc = NULL;
+
+	if (ctl_http_json("GET", url, &doc, &err) < 0)
+		return ctl_fail("get", &err);
+	show(doc, v->output);
+	json_decref(doc);
+	return 0;
+}
+
+int ctl_get(int argc, char **argv)
+{
+	struct object_options v;
+	struct mt_options *o = NULL;
+	const char *const *rest;
+	int r = ctl_object_options("get", "meltemi get [KIND [NAME]] [-n NAMESPACE] [-o yaml|json]: what is in force.",
+				   argc, argv, &v, &o);
+
+	if (!o)
+		return r;
+	size_t n = mt_options_rest(o, &rest);
+	const struct mt_kind *k = n ? mt_kind_by_name(rest[0]) : NULL;
+	if (n > 2) {
+		fprintf(stderr, "meltemi get: say KIND, or KIND NAME\n");
+		r = 2;
+	} else if (n && !k && strcmp(rest[0], "all") != 0) {
+		fprintf(stderr, "meltemi get: there is no kind \"%s\"\n", rest[0]);
+		r = 2;
+	} else {
+		r = k ? get(&v, k, n > 1 ? rest[1] : NULL) : get_all(&v);
+	}
+	mt_options_free(o);
+	return r;
+}
