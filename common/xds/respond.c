@@ -221,22 +221,24 @@ static size_t send_draft(struct draft *f)
 	return b.bytes;
 }
 
-/* Clusters that changed warm until their endpoints come again: those are owed an answer now. */
+/* Clusters that changed warm until their endpoints come again: those are owed an answer now. After a
+ * reconnect the endpoints are asked for with what is held, which must not silence that answer. */
 static void resend_companions(struct draft *f, int type)
 {
 	struct mt_xds_server *sv = f->sub->server;
 	for (size_t i = 0; i < sv->opts.ntypes; i++) {
 		struct mt_xds_tstate *c = f->sub->types[i];
-		if (!c || sv->types[i].resend_with != type)
+		if (sv->types[i].resend_with != type ||
+			(c ? c->first && !c->holdings : !f->t->reconnected))
 			continue;
 		size_t n = 0;
 		struct mt_view *wanted = mt_reallocarray(NULL, f->resend.n + 1, sizeof(*wanted));
 		for (size_t k = 0; k < f->resend.n; k++) {
-			if (mt_xds_wants(c, f->resend.v[k].p) && !(c->first && !c->holdings))
+			if (!c || mt_xds_wants(c, f->resend.v[k].p))
 				wanted[n++] = f->resend.v[k];
 		}
-		struct mt_names *old = c->pending;
-		c->pending = mt_names_edit(NULL, old, wanted, n, NULL, 0);
+		struct mt_names **at = c ? &c->pending : &f->t->announced, *old = *at;
+		*at = mt_names_edit(NULL, old, wanted, n, NULL, 0);
 		mt_names_unref(old);
 		mt_free(wanted);
 	}

@@ -35,6 +35,7 @@ struct mt_xds_tstate {
 	struct mt_names
 		*stale; /* held by the peer, unknown here, to be removed with the removals */
 	struct mt_xds_holdings *holdings;
+	struct mt_names *announced; /* said after a reconnect, before a companion was subscribed */
 	uint64_t goal_hash; /* what `sent` was on the way to: not said again when rejected */
 	uint64_t nonce;     /* of the last response, 0 none */
 	uint64_t settled;   /* nonces up to this one have been acknowledged or rejected */
@@ -43,6 +44,7 @@ struct mt_xds_tstate {
 	int64_t removal_at; /* removals are due then, 0: not decided */
 	bool wildcard;
 	bool named;       /* has ever subscribed by name: then an empty list is no wildcard */
+	bool reconnected; /* the first request reported holdings */
 	bool first;       /* the first answer is still owed */
 	bool outstanding; /* the last response has not been answered */
 	bool unknown;     /* something was rejected: what the peer holds is not known exactly */

@@ -155,6 +155,7 @@ static void tstate_free(struct mt_xds_tstate *t)
 	mt_names_unref(t->names);
 	mt_names_unref(t->pending);
 	mt_names_unref(t->stale);
+	mt_names_unref(t->announced);
 	mt_free(t->holdings);
 	mt_free(t->nack);
 	mt_free(t);

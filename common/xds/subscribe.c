@@ -226,6 +226,7 @@ static int subscribe_delta(struct mt_xds_sub *s, struct mt_xds_tstate *t, bool m
 	bool star = take_star(r->names, &n), unstar = take_star(r->gone, &k);
 	if (fresh && r->nheld)
 		t->holdings = holdings_new(r->held, r->nheld);
+	t->reconnected |= t->holdings != NULL;
 	if (star || (fresh && may_wildcard && !n)) {
 		t->unknown |= !fresh && !t->wildcard && !t->first;
 		t->wildcard = true;
@@ -243,6 +244,26 @@ static int subscribe_delta(struct mt_xds_sub *s, struct mt_xds_tstate *t, bool m
 	return limit(s, t, err);
 }
 
+/* A type is subscribed after its leader was sent: what that changed is owed, whatever is held. */
+static void follow_leader(struct mt_xds_sub *s, int type)
+{
+	int leader = s->server->types[type].resend_with;
+	struct mt_xds_tstate *t = s->types[type], *l = leader < 0 ? NULL : s->types[leader];
+	if (!l || !l->announced)
+		return;
+	struct mt_names *all = MT_TAKE(l->announced);
+	MT_VEC(struct mt_view) owed = { 0 };
+	for (size_t i = 0; t->holdings && i < mt_names_size(all); i++) {
+		const char *name = mt_names_at(all, i);
+		if (mt_xds_wants(t, name))
+			mt_vec_push(&owed, ((struct mt_view){ name, strlen(name) }));
+	}
+	if (owed.n)
+		set_names(&t->pending, mt_names_edit(NULL, t->pending, owed.v, owed.n, NULL, 0));
+	mt_vec_clear(&owed);
+	mt_names_unref(all);
+}
+
 int mt_xds_sub_request(struct mt_xds_sub *s, const struct mt_xds_request *r, struct mt_err *err)
 {
 	struct mt_xds_server *sv = s->server;
@@ -258,7 +279,12 @@ int mt_xds_sub_request(struct mt_xds_sub *s, const struct mt_xds_request *r, str
 	bool may_wildcard = sv->types[type].wildcard;
 	for (size_t i = 0; sv->opts.app->subscribed && i < r->nnames; i++)
 		sv->opts.app->subscribed(sv->opts.ctx, type, r->names[i].p, r->names[i].n);
+	int rc = 0;
 	if (s->delta)
-		return subscribe_delta(s, t, may_wildcard, fresh, r, err);
-	return current ? subscribe_sotw(s, t, may_wildcard, r, err) : 0;
+		rc = subscribe_delta(s, t, may_wildcard, fresh, r, err);
+	else if (current)
+		rc = subscribe_sotw(s, t, may_wildcard, r, err);
+	if (fresh)
+		follow_leader(s, type);
+	return rc;
 }

@@ -287,6 +287,16 @@ START_TEST(reconnect_sends_the_difference)
 	ck_assert_str_eq(log, "CDS +c EDS +a -b EDS +c LDS RDS +r CDS -b");
 	mt_free(log);
 	ck_assert_uint_eq(fake_count(e, FAKE_CDS), 3);
+
+	/* A cluster that changed meanwhile gets its endpoints, although those are held already. */
+	fake_envoy_disconnect(e);
+	mt_free(fake_log(e));
+	bed_set(b, FAKE_CDS, "a=2 c=1 d:x=1");
+	bed_publish(b);
+	fake_envoy_connect(e);
+	ck_assert(bed_wait_synced(b, 1));
+	expect_log(e, "CDS +a EDS +a LDS RDS");
+	ck_assert(!fake_warming(e));
 	fake_envoy_free(e);
 	bed_free(b);
 }
