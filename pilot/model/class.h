@@ -11,10 +11,10 @@
 #include "pilot/model/world.h"
 
 enum pilot_table {
-	PILOT_CLUSTERS,		/* outbound clusters, black hole, pass-through, mixer */
+	PILOT_CLUSTERS,         /* outbound clusters, black hole, pass-through, mixer */
 	PILOT_CLUSTERS_INBOUND, /* inbound ones: shared by the replicas of a workload */
 	PILOT_ENDPOINTS,
-	PILOT_LISTENERS,	/* outbound (sidecar), servers (gateway) */
+	PILOT_LISTENERS,         /* outbound (sidecar), servers (gateway) */
 	PILOT_LISTENERS_INBOUND, /* shared by replicas; with captureMode NONE per proxy */
 	PILOT_ROUTES,
 	PILOT_TABLES

@@ -7,25 +7,26 @@
 /* From Pilot's options. */
 struct pilot_mesh_local {
 	bool control_plane_tls; /* Mixer is called with mutual TLS */
-	const char *mixer_spiffe_id; /* whom to expect there; NULL: spiffe://TRUST/ns/ROOT/sa/mixer */
+	const char
+		*mixer_spiffe_id; /* whom to expect there; NULL: spiffe://TRUST/ns/ROOT/sa/mixer */
 };
 
 struct pilot_mesh {
 	uint32_t id; /* of the object, 0: defaults only */
 	uint64_t hash;
-	uint16_t listen_port;  /* 15001 */
-	uint16_t inbound_port; /* 15006 */
-	uint16_t http_port;    /* proxyHttpPort, 0 none */
-	int64_t connect_timeout_ns; /* 10 s */
-	bool allow_any;	       /* outboundTrafficPolicy; the default */
-	bool auto_mtls;	       /* the default */
-	bool mtls_on;	       /* authPolicy MUTUAL_TLS: inbound default STRICT */
-	const char *access_log_file; /* NULL none */
+	uint16_t listen_port;          /* 15001 */
+	uint16_t inbound_port;         /* 15006 */
+	uint16_t http_port;            /* proxyHttpPort, 0 none */
+	int64_t connect_timeout_ns;    /* 10 s */
+	bool allow_any;                /* outboundTrafficPolicy; the default */
+	bool auto_mtls;                /* the default */
+	bool mtls_on;                  /* authPolicy MUTUAL_TLS: inbound default STRICT */
+	const char *access_log_file;   /* NULL none */
 	const char *access_log_format; /* NULL Envoy's own */
 	bool access_log_json;
 	const char *mixer_check;  /* "host:port", NULL: no checks */
 	const char *mixer_report; /* NULL: no reports */
-	bool fail_open;		  /* policyCheckFailOpen */
+	bool fail_open;           /* policyCheckFailOpen */
 	bool control_plane_tls;
 	const char *mixer_spiffe_id;
 	const char *root_namespace;

@@ -14,21 +14,21 @@ struct pilot_proxy {
 	struct mt_ref ref;
 	struct mt_arena *arena;
 	enum pilot_proxy_type type;
-	const char *node_id; /* whole: type~ip~id~domain */
-	const char *id;	     /* "reviews-v1.default" */
-	const char *name;    /* id without its namespace */
-	const char *ns;	     /* metadata NAMESPACE, else from id, else from domain */
-	const char *domain;  /* DNS domain of its namespace: "default.svc.cluster.local" */
+	const char *node_id;    /* whole: type~ip~id~domain */
+	const char *id;         /* "reviews-v1.default" */
+	const char *name;       /* id without its namespace */
+	const char *ns;         /* metadata NAMESPACE, else from id, else from domain */
+	const char *domain;     /* DNS domain of its namespace: "default.svc.cluster.local" */
 	const char *const *ips; /* that of the node id first, then INSTANCE_IPS, without repeats */
 	size_t nips;
 	bool ipv4, ipv6;
 	const struct mt_kv *labels; /* LABELS, sorted */
 	size_t nlabels;
-	const char *cluster_id; /* CLUSTER_ID; "" when not said, as all below */
-	const char *network;	/* NETWORK */
-	const char *node_name;	/* NODE_NAME */
+	const char *cluster_id;      /* CLUSTER_ID; "" when not said, as all below */
+	const char *network;         /* NETWORK */
+	const char *node_name;       /* NODE_NAME */
 	const char *service_account; /* SERVICE_ACCOUNT */
-	const char *workload;	/* WORKLOAD_NAME, else label app/service name, else name */
+	const char *workload;        /* WORKLOAD_NAME, else label app/service name, else name */
 	const char *region, *zone, *subzone;
 	bool tproxy; /* INTERCEPTION_MODE TPROXY */
 	bool none;   /* INTERCEPTION_MODE NONE: nothing is captured */

@@ -19,7 +19,7 @@ enum pilot_protocol {
 	PILOT_TLS,
 	PILOT_MONGO,
 	PILOT_REDIS,
-	PILOT_UDP, /* never served */
+	PILOT_UDP,        /* never served */
 	PILOT_HTTP_PROXY, /* only on a Sidecar's egress listener */
 };
 /* "HTTP", "grpc-web", ...: a port's protocol field. MT_INVALID. */
@@ -45,7 +45,7 @@ struct pilot_service {
 	struct mt_arena *arena;
 	const char *hostname; /* fully qualified, may be a wildcard "*.example.com" */
 	const char *ns;
-	const char *registry;	    /* "ServiceEntry", "Kubernetes", ... */
+	const char *registry;         /* "ServiceEntry", "Kubernetes", ... */
 	const char *const *addresses; /* VIPs and CIDR blocks */
 	size_t naddresses;
 	const struct pilot_port *ports;
@@ -55,18 +55,18 @@ struct pilot_service {
 	const char *const *export_to; /* "*", ".", namespaces; none: everybody */
 	size_t nexport_to;
 	enum pilot_resolution resolution;
-	bool external;	    /* MESH_EXTERNAL */
-	uint32_t id;	    /* configuration object or registry record behind it; 0 none */
+	bool external;      /* MESH_EXTERNAL */
+	uint32_t id;        /* configuration object or registry record behind it; 0 none */
 	int64_t created_ns; /* oldest wins */
-	uint64_t hash;	    /* of all above but ref, arena */
+	uint64_t hash;      /* of all above but ref, arena */
 };
 
 struct pilot_endpoint {
 	const char *address; /* IP, DNS name (resolution DNS), or "/path" of a Unix socket */
 	bool unix_socket;
-	bool mtls;		 /* carries security.istio.io/tlsMode: istio */
+	bool mtls; /* carries security.istio.io/tlsMode: istio */
 	bool unhealthy;
-	const uint16_t *ports;	 /* by index of the service's ports; 0: not served here */
+	const uint16_t *ports;      /* by index of the service's ports; 0: not served here */
 	const struct mt_kv *labels; /* sorted by key */
 	size_t nlabels;
 	const char *region, *zone, *subzone; /* "" unknown */
@@ -76,7 +76,7 @@ struct pilot_endpoint {
 	const char *ns;
 	const char *workload; /* "" unknown */
 	uint32_t weight;      /* 0: not given */
-	uint32_t id;	      /* object behind it */
+	uint32_t id;          /* object behind it */
 };
 
 struct pilot_endpoints {
@@ -84,7 +84,14 @@ struct pilot_endpoints {
 	struct mt_arena *arena;
 	struct pilot_endpoint *v;
 	size_t n;
+	size_t nports; /* length of each endpoint's ports */
+	/* computed by pilot_endpoints_done(): */
 	uint64_t hash; /* of all endpoints */
+	const char *
+		*accounts; /* distinct identities of mTLS endpoints, sorted: "NS/SA" or spiffe:// */
+	size_t naccounts;
+	uint64_t accounts_hash; /* of accounts and any_mtls */
+	bool any_mtls;
 };
 
 /* Registries fill a new one in (strings from its arena) and then call the _done function, which
@@ -101,7 +108,8 @@ void pilot_endpoints_unref(struct pilot_endpoints *e); /* NULL allowed */
 /* Value of a label, NULL when absent. */
 const char *pilot_label(const struct mt_kv *labels, size_t n, const char *key);
 /* Every pair of want is in labels. Empty want: true. */
-bool pilot_labels_match(const struct mt_kv *labels, size_t n, const struct mt_kv *want, size_t nwant);
+bool pilot_labels_match(
+	const struct mt_kv *labels, size_t n, const struct mt_kv *want, size_t nwant);
 /* Index of a port by number, -1 when absent. */
 int pilot_service_port(const struct pilot_service *s, uint16_t number);
 
@@ -119,5 +127,5 @@ void pilot_services_in_clear(struct pilot_services_in *s);
 
 /* The services that a ServiceEntry object stands for, one a host, appended to out (references handed
  * over). Endpoints are shared by the services of one entry. Pure. MT_INVALID names the field. */
-int pilot_service_entry(const struct mt_object *o, uint32_t id, struct pilot_services_in *out,
-	struct mt_err *err);
+int pilot_service_entry(
+	const struct mt_object *o, uint32_t id, struct pilot_services_in *out, struct mt_err *err);

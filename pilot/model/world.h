@@ -24,9 +24,9 @@ struct pilot_config {
 };
 
 struct pilot_world_in {
-	const char *domain;	    /* "cluster.local" */
-	const char *root_namespace; /* "istio-system"; what lies there applies to all */
-	const char *trust_domain;   /* "cluster.local" */
+	const char *domain;                   /* "cluster.local" */
+	const char *root_namespace;           /* "istio-system"; what lies there applies to all */
+	const char *trust_domain;             /* "cluster.local" */
 	const struct pilot_mesh_local *local; /* facts from Pilot's own options; NULL: defaults */
 	/* Every object of the kinds that Pilot reads, but ServiceEntry, in any order. References are
 	 * taken. Unknown kinds are ignored. */
@@ -46,8 +46,8 @@ struct pilot_endpoints_change {
 	struct pilot_endpoints *eps; /* reference is taken */
 };
 /* The same world with other endpoints. NULL when a service is not in it (then build). */
-struct pilot_world *pilot_world_update(const struct pilot_world *old,
-	const struct pilot_endpoints_change *changes, size_t n);
+struct pilot_world *pilot_world_update(
+	const struct pilot_world *old, const struct pilot_endpoints_change *changes, size_t n);
 
 struct pilot_world *pilot_world_ref(const struct pilot_world *w);
 void pilot_world_unref(struct pilot_world *w); /* NULL allowed */

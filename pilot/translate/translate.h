@@ -25,8 +25,8 @@ struct pilot_job;
 
 /* Resolves what the proxy sees (sidecar scope or gateway servers). world, proxy and arena must
  * outlive the job, which is freed with the arena. */
-struct pilot_job *pilot_job_new(const struct pilot_world *w, const struct pilot_proxy *p,
-	struct mt_arena *a);
+struct pilot_job *pilot_job_new(
+	const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a);
 /* Notes of all plans and builds so far. */
 const struct pilot_notes *pilot_job_notes(const struct pilot_job *j);
 
@@ -34,10 +34,11 @@ struct pilot_item {
 	const char *name;
 	uint64_t fp;
 	const void *what; /* private to the translation */
-	uint8_t how;	  /* private */
+	uint8_t how;      /* private */
 };
 struct pilot_plan {
-	struct pilot_item *v; /* sorted by name for clusters and listeners; order matters for vhosts */
+	struct pilot_item
+		*v; /* sorted by name for clusters and listeners; order matters for vhosts */
 	size_t n;
 	size_t cap;
 };
@@ -55,8 +56,8 @@ struct pilot_built {
  * the fingerprint covers the header and all virtual hosts in order. */
 void pilot_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret);
 /* One of them by name (endpoints, routes: Envoy subscribes by name). false: there is none. */
-bool pilot_plan_one(struct pilot_job *j, enum pilot_table t, const char *name,
-	struct pilot_item *ret);
+bool pilot_plan_one(
+	struct pilot_job *j, enum pilot_table t, const char *name, struct pilot_item *ret);
 /* msg is Cluster, ClusterLoadAssignment, Listener, or a whole RouteConfiguration. */
 void pilot_build(struct pilot_job *j, const struct pilot_item *it, struct pilot_built *ret);
 
@@ -65,7 +66,8 @@ struct pilot_route_plan {
 	struct pilot_plan vhosts;  /* pilot_build() makes each a VirtualHost, named "host:port" */
 };
 /* item: of PILOT_ROUTES. */
-void pilot_plan_route(struct pilot_job *j, const struct pilot_item *it, struct pilot_route_plan *ret);
+void pilot_plan_route(
+	struct pilot_job *j, const struct pilot_item *it, struct pilot_route_plan *ret);
 
 /* "outbound|9080|v1|reviews.default.svc.cluster.local" taken apart; the parts lie in buf.
  * MT_INVALID. */

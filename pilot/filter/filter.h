@@ -1,0 +1,46 @@
+/* HTTP filters, each in a file of its own; their order is filters.def. A filter is a pure function of
+ * where it stands. */
+#pragma once
+
+#include "envoy/config/cluster/v3/cluster.pb-c.h"
+#include "envoy/config/route/v3/route.pb-c.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
+#include "pilot/translate/job.h"
+
+enum { PILOT_AT_INBOUND = 1, PILOT_AT_OUTBOUND = 2, PILOT_AT_GATEWAY = 4 };
+
+struct pilot_filter_in {
+	struct pilot_job *j;
+	int at;                              /* one of PILOT_AT_ */
+	const struct pilot_inbound *inbound; /* inbound only; NULL for a port without a service */
+};
+/* Sets the filter's name in ret_name (Envoy's well-known one) and returns its configuration, or NULL
+ * when it does not stand here. */
+typedef const ProtobufCMessage *pilot_filter_fn(
+	const struct pilot_filter_in *in, const char **ret_name);
+#define FILTER(name, where) pilot_filter_fn pilot_filter_##name;
+#include "pilot/filter/filters.def"
+#undef FILTER
+
+/* Adds the filters of a place to a connection manager, in the table's order. */
+void pilot_filters_add(const struct pilot_filter_in *in, Hcm__HttpConnectionManager *m);
+
+/* ---- per-route configuration, by the files that own the filters ---- */
+/* Both return NULL when the rule asks for nothing. */
+const ProtobufCMessage *pilot_fault_config(struct pilot_job *j, const Nw__HTTPFaultInjection *f);
+const ProtobufCMessage *pilot_cors_config(struct pilot_job *j, const Nw__CorsPolicy *c);
+extern const char pilot_fault_name[], pilot_cors_name[], pilot_mixer_name[];
+
+/* ---- Mixer: pilot/filter/mixer.c says what travels ---- */
+const char *pilot_mixer_check_cluster(struct pilot_job *j);  /* NULL: no checks */
+const char *pilot_mixer_report_cluster(struct pilot_job *j); /* NULL: no reports */
+Cluster__Cluster *pilot_mixer_cluster(struct pilot_job *j, const char *name);
+/* Facts about the destination for a check: NULL when there is no check here. svc may be NULL. */
+const ProtobufCMessage *pilot_mixer_inbound(struct pilot_job *j, const struct pilot_inbound *in);
+const ProtobufCMessage *pilot_mixer_service(
+	struct pilot_job *j, const struct pilot_service *svc, const char *host, uint16_t port);
+/* Access logs: HTTP and TCP. */
+void pilot_mixer_log_http(const struct pilot_filter_in *in, Hcm__HttpConnectionManager *m);
+Accesslog__AccessLog *pilot_mixer_log_tcp(const struct pilot_filter_in *in); /* NULL none */
+/* Header that says who the source is, set by the source's own proxy. */
+void pilot_mixer_source_header(struct pilot_job *j, Route__RouteConfiguration *rc);

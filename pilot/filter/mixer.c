@@ -1,0 +1,279 @@
+/* Mixer: checks through ext_authz and reports through gRPC access logs, when the mesh configuration
+ * names it (mixerCheckServer, mixerReportServer: HOST:PORT).
+ *
+ * Where: checks stand inbound and on gateways, never outbound, which an application can go around.
+ *
+ * What a check carries besides the request: context extensions, facts about the destination only
+ * (facts about the source would multiply routes), named by the attributes that they become:
+ *   destination.service.host, destination.service.name, destination.service.namespace,
+ *   destination.port, destination.name, destination.namespace, destination.uid, destination.ip,
+ *   destination.principal, destination.workload.name, destination.workload.namespace,
+ *   destination.labels.KEY for each label, context.reporter.kind (inbound or outbound)
+ *
+ * A report says the same in custom tags of the access log (the connection manager's own facts), and
+ * its log name is "inbound", "outbound" or "gateway". Outbound, the destination is the upstream
+ * cluster's name.
+ *
+ * Who the source is: `x-meltemi-source`, set by the source's own proxy from its environment
+ * (MELTEMI_WORKLOAD), so that all proxies of a class keep equal routes. It overwrites what the
+ * application sent; at a gateway it is dropped before any filter sees it. Mixer believes it only when
+ * its service account is the one in the peer's certificate. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/cidr.h"
+#include "common/base/strs.h"
+#include "envoy/extensions/access_loggers/grpc/v3/grpc.pb-c.h"
+#include "envoy/extensions/filters/http/ext_authz/v3/ext_authz.pb-c.h"
+#include "envoy/type/tracing/v3/tracing.pb-c.h"
+#include "pilot/filter/filter.h"
+#include "pilot/translate/cluster.h"
+#include "pilot/translate/endpoint.h"
+#include "pilot/translate/tls.h"
+
+const char pilot_mixer_name[] = "envoy.filters.http.ext_authz";
+static const char source_header[] = "x-meltemi-source";
+static const int64_t check_timeout_ns = MT_NS_PER_SEC;
+
+const char *pilot_mixer_check_cluster(struct pilot_job *j)
+{
+	return j->mesh->mixer_check ? "mixer" : NULL;
+}
+
+const char *pilot_mixer_report_cluster(struct pilot_job *j)
+{
+	const struct pilot_mesh *m = j->mesh;
+	if (!m->mixer_report)
+		return NULL;
+	return !m->mixer_check || strcmp(m->mixer_check, m->mixer_report) == 0 ? "mixer"
+									       : "mixer-report";
+}
+
+Cluster__Cluster *pilot_mixer_cluster(struct pilot_job *j, const char *name)
+{
+	const struct pilot_mesh *m = j->mesh;
+	const char *addr =
+		strcmp(name, "mixer") == 0 && m->mixer_check ? m->mixer_check : m->mixer_report;
+	char host[256] = "";
+	uint16_t port = 0;
+	struct mt_ip ip;
+	Cluster__Cluster *c = pb_new(j->a, cluster__cluster);
+	c->name = pb_s(name);
+	c->connect_timeout = pb_dur(j->a, MT_NS_PER_SEC);
+	c->cluster_discovery_type_case = CLUSTER__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE;
+	pilot_prov_add(j, m->id);
+	if (mt_hostport_parse(addr, host, &port) < 0 || !*host) {
+		/* A cluster without endpoints: the filter's failure mode decides. */
+		pilot_job_note(j, m->id, PILOT_NOTE_INVALID, "spec", "%s is not HOST:PORT", addr);
+		c->type = CLUSTER__CLUSTER__DISCOVERY_TYPE__STATIC;
+		return c;
+	}
+	bool is_ip = mt_ip_parse(host, &ip) == 0;
+	c->type = is_ip ? CLUSTER__CLUSTER__DISCOVERY_TYPE__STATIC
+			: CLUSTER__CLUSTER__DISCOVERY_TYPE__STRICT_DNS;
+	c->dns_lookup_family = CLUSTER__CLUSTER__DNS_LOOKUP_FAMILY__V4_PREFERRED;
+	c->load_assignment = pilot_load_one(j, name, mt_arena_strdup(j->a, host), port);
+	pilot_cluster_limits(j, c, NULL);
+	pilot_cluster_http(j, c, PILOT_GRPC, NULL);
+	if (m->control_plane_tls && j->p->sds)
+		c->transport_socket = pilot_tls_daemon(j, m->mixer_spiffe_id);
+	return c;
+}
+
+const ProtobufCMessage *pilot_filter_mixer(const struct pilot_filter_in *in, const char **ret_name)
+{
+	struct pilot_job *j = in->j;
+	const char *cluster = pilot_mixer_check_cluster(j);
+	if (!cluster)
+		return NULL;
+	Extauthz__ExtAuthz *m = pb_new(j->a, extauthz__ext_authz);
+	m->services_case = EXTAUTHZ__EXT_AUTHZ__SERVICES_GRPC_SERVICE;
+	m->grpc_service = pb_grpc(j->a, cluster, check_timeout_ns);
+	m->transport_api_version = CORE__API_VERSION__V3;
+	m->failure_mode_allow = j->mesh->fail_open;
+	/* Without Mixer the mesh is unavailable, not forbidden. */
+	m->status_on_error = pb_new(j->a, etype__http_status);
+	m->status_on_error->code = ETYPE__STATUS_CODE__ServiceUnavailable;
+	m->clear_route_cache = true; /* a verdict may change headers that routes look at */
+	*ret_name = pilot_mixer_name;
+	return &m->base;
+}
+
+/* ---- facts ---- */
+
+struct facts {
+	struct mt_kv *v;
+	size_t n;
+	size_t cap;
+};
+
+static void fact(struct pilot_job *j, struct facts *f, const char *key, const char *value)
+{
+	struct mt_kv kv = { key, value };
+	if (!mt_str_empty(value))
+		mt_vec_apush(j->a, f, kv);
+}
+
+static void service_facts(struct pilot_job *j, struct facts *f, const struct pilot_service *s,
+	const char *host, uint16_t port)
+{
+	fact(j, f, "destination.service.host", host);
+	fact(j, f, "destination.service.name", mt_arena_strndup(j->a, host, strcspn(host, ".")));
+	fact(j, f, "destination.service.namespace", s ? s->ns : NULL);
+	fact(j, f, "destination.port", mt_arena_printf(j->a, "%u", port));
+}
+
+static void workload_facts(struct pilot_job *j, struct facts *f)
+{
+	const struct pilot_proxy *p = j->p;
+	fact(j, f, "destination.ip", p->ips[0]);
+	fact(j, f, "destination.name", p->name);
+	fact(j, f, "destination.namespace", p->ns);
+	fact(j, f, "destination.uid", mt_arena_printf(j->a, "kubernetes://%s.%s", p->name, p->ns));
+	if (*p->service_account)
+		fact(j, f, "destination.principal",
+			mt_str_prefix(p->service_account, "spiffe://")
+				? p->service_account
+				: mt_arena_printf(j->a, "spiffe://%s/ns/%s/sa/%s",
+					  j->mesh->trust_domain, p->ns, p->service_account));
+	fact(j, f, "destination.workload.name", p->workload);
+	fact(j, f, "destination.workload.namespace", p->ns);
+	for (size_t i = 0; i < p->nlabels; i++)
+		fact(j, f, mt_arena_printf(j->a, "destination.labels.%s", p->labels[i].key),
+			p->labels[i].value);
+}
+
+static void inbound_facts(struct pilot_job *j, struct facts *f, const struct pilot_inbound *in)
+{
+	fact(j, f, "context.reporter.kind", "inbound");
+	if (in && in->svc)
+		service_facts(j, f, in->svc, in->svc->hostname, in->port);
+	else if (in)
+		fact(j, f, "destination.port", mt_arena_printf(j->a, "%u", in->port));
+	workload_facts(j, f);
+}
+
+static int fact_cmp(const void *a, const void *b)
+{
+	return strcmp(((const struct mt_kv *)a)->key, ((const struct mt_kv *)b)->key);
+}
+
+static const ProtobufCMessage *settings(struct pilot_job *j, struct facts *f)
+{
+	Extauthz__CheckSettings *c = pb_new(j->a, extauthz__check_settings);
+	if (f->n > 1)
+		qsort(f->v, f->n, sizeof(*f->v), fact_cmp);
+	for (size_t i = 0; i < f->n; i++) {
+		Extauthz__CheckSettings__ContextExtensionsEntry *e =
+			pb_new(j->a, extauthz__check_settings__context_extensions_entry);
+		e->key = pb_s(f->v[i].key);
+		e->value = pb_s(f->v[i].value);
+		pb_add(j->a, c, context_extensions, e);
+	}
+	Extauthz__ExtAuthzPerRoute *m = pb_new(j->a, extauthz__ext_authz_per_route);
+	m->override_case = EXTAUTHZ__EXT_AUTHZ_PER_ROUTE__OVERRIDE_CHECK_SETTINGS;
+	m->check_settings = c;
+	return &m->base;
+}
+
+const ProtobufCMessage *pilot_mixer_inbound(struct pilot_job *j, const struct pilot_inbound *in)
+{
+	struct facts f = { 0 };
+	if (!pilot_mixer_check_cluster(j))
+		return NULL;
+	inbound_facts(j, &f, in);
+	return settings(j, &f);
+}
+
+const ProtobufCMessage *pilot_mixer_service(
+	struct pilot_job *j, const struct pilot_service *svc, const char *host, uint16_t port)
+{
+	struct facts f = { 0 };
+	if (!pilot_mixer_check_cluster(j))
+		return NULL;
+	fact(j, &f, "context.reporter.kind", "outbound");
+	service_facts(j, &f, svc, host, port);
+	return settings(j, &f);
+}
+
+/* ---- reports ---- */
+
+static Grpclog__CommonGrpcAccessLogConfig *log_common(
+	const struct pilot_filter_in *in, const char *cluster)
+{
+	struct pilot_job *j = in->j;
+	struct facts f = { 0 };
+	Grpclog__CommonGrpcAccessLogConfig *c =
+		pb_new(j->a, grpclog__common_grpc_access_log_config);
+	c->log_name = pb_s(in->at == PILOT_AT_INBOUND ? "inbound"
+			: in->at == PILOT_AT_OUTBOUND ? "outbound"
+						      : "gateway");
+	c->grpc_service = pb_grpc(j->a, cluster, 0);
+	c->transport_api_version = CORE__API_VERSION__V3;
+	c->buffer_flush_interval = pb_dur(j->a, MT_NS_PER_SEC);
+	c->buffer_size_bytes = pb_u32(j->a, 16384);
+	if (in->at == PILOT_AT_INBOUND)
+		inbound_facts(j, &f, in->inbound);
+	if (f.n > 1)
+		qsort(f.v, f.n, sizeof(*f.v), fact_cmp);
+	for (size_t i = 0; i < f.n; i++) {
+		Etracing__CustomTag *t = pb_new(j->a, etracing__custom_tag);
+		t->tag = pb_s(f.v[i].key);
+		t->type_case = ETRACING__CUSTOM_TAG__TYPE_LITERAL;
+		t->literal = pb_new(j->a, etracing__custom_tag__literal);
+		t->literal->value = pb_s(f.v[i].value);
+		pb_add(j->a, c, custom_tags, t);
+	}
+	return c;
+}
+
+static Accesslog__AccessLog *log_named(
+	struct pilot_job *j, const char *name, const ProtobufCMessage *cfg)
+{
+	Accesslog__AccessLog *a = pb_new(j->a, accesslog__access_log);
+	a->name = pb_s(name);
+	a->config_type_case = ACCESSLOG__ACCESS_LOG__CONFIG_TYPE_TYPED_CONFIG;
+	a->typed_config = mt_pb_any(j->a, cfg);
+	return a;
+}
+
+void pilot_mixer_log_http(const struct pilot_filter_in *in, Hcm__HttpConnectionManager *m)
+{
+	/* What is not listed is not logged; authority, path, method, user agent and referer always are. */
+	static const char *const request[] = { source_header, "content-type", "x-b3-traceid",
+		"x-b3-spanid", "traceparent", "x-forwarded-client-cert", "x-api-key", "end-user" };
+	static const char *const response[] = { "content-type", "server", "grpc-status",
+		"grpc-message" };
+	struct pilot_job *j = in->j;
+	const char *cluster = pilot_mixer_report_cluster(j);
+	if (!cluster)
+		return;
+	Grpclog__HttpGrpcAccessLogConfig *c = pb_new(j->a, grpclog__http_grpc_access_log_config);
+	c->common_config = log_common(in, cluster);
+	for (size_t i = 0; i < MT_ARRAY_SIZE(request); i++)
+		pb_add(j->a, c, additional_request_headers_to_log, pb_s(request[i]));
+	for (size_t i = 0; i < MT_ARRAY_SIZE(response); i++)
+		pb_add(j->a, c, additional_response_headers_to_log, pb_s(response[i]));
+	pb_add(j->a, c, additional_response_trailers_to_log, pb_s("grpc-status"));
+	pb_add(j->a, m, access_log, log_named(j, "envoy.access_loggers.http_grpc", &c->base));
+}
+
+Accesslog__AccessLog *pilot_mixer_log_tcp(const struct pilot_filter_in *in)
+{
+	const char *cluster = pilot_mixer_report_cluster(in->j);
+	if (!cluster)
+		return NULL;
+	Grpclog__TcpGrpcAccessLogConfig *c = pb_new(in->j->a, grpclog__tcp_grpc_access_log_config);
+	c->common_config = log_common(in, cluster);
+	return log_named(in->j, "envoy.access_loggers.tcp_grpc", &c->base);
+}
+
+void pilot_mixer_source_header(struct pilot_job *j, Route__RouteConfiguration *rc)
+{
+	if (!j->mesh->mixer_check && !j->mesh->mixer_report)
+		return;
+	pb_add(j->a, rc, request_headers_to_add,
+		pb_header(j->a, source_header, "%ENVIRONMENT(MELTEMI_WORKLOAD)%", false));
+	if (j->p->type == PILOT_ROUTER)
+		pb_add(j->a, rc, internal_only_headers, pb_s(source_header));
+}

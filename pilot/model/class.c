@@ -1,0 +1,165 @@
+/* Class keys. What stands in a key is exactly what translation reads of a proxy:
+ *
+ *   clusters   type, namespace, sidecar object, whether its agent has certificates, address family
+ *   endpoints  those, and locality, network, cluster
+ *   listeners  those of clusters, domain, interception mode, the labels that selectors mention
+ *   routes     the same
+ *   inbound    those, and the service instances; addresses and workload facts when something of the
+ *              proxy itself is in the resources (captureMode NONE, facts for Mixer)
+ *
+ * Envoy's version is in every key: what one version gets another may not understand. */
+#include "pilot/model/class.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/hash.h"
+#include "common/base/strs.h"
+#include "common/base/vec.h"
+#include "istio/security/v1beta1/security.pb-c.h"
+#include "pilot/model/index.h"
+
+typedef Nw__HTTPMatchRequest__SourceLabelsEntry kv_entry; /* all map<string,string> look like it */
+
+struct keys {
+	const char **v;
+	size_t n;
+	size_t cap;
+};
+
+static void add_keys(struct pilot_index *ix, struct keys *k, const void *entries, size_t n)
+{
+	kv_entry *const *e = entries;
+	for (size_t i = 0; i < n; i++)
+		mt_vec_apush(ix->arena, k, e[i]->key);
+}
+
+static void add_vs(struct pilot_index *ix, struct keys *k, const Nw__VirtualService *s)
+{
+	for (size_t i = 0; i < s->n_http; i++)
+		for (size_t m = 0; m < s->http[i]->n_match; m++)
+			add_keys(ix, k, s->http[i]->match[m]->source_labels,
+				s->http[i]->match[m]->n_source_labels);
+	for (size_t i = 0; i < s->n_tcp; i++)
+		for (size_t m = 0; m < s->tcp[i]->n_match; m++)
+			add_keys(ix, k, s->tcp[i]->match[m]->source_labels,
+				s->tcp[i]->match[m]->n_source_labels);
+	for (size_t i = 0; i < s->n_tls; i++)
+		for (size_t m = 0; m < s->tls[i]->n_match; m++)
+			add_keys(ix, k, s->tls[i]->match[m]->source_labels,
+				s->tls[i]->match[m]->n_source_labels);
+}
+
+void pilot_index_labels(struct pilot_index *ix)
+{
+	struct keys k = { 0 };
+	for (size_t i = 0; i < ix->nvss; i++)
+		add_vs(ix, &k, ix->vss[i].spec);
+	for (size_t i = 0; i < ix->ngws; i++)
+		add_keys(ix, &k, ix->gws[i].spec->selector, ix->gws[i].spec->n_selector);
+	for (size_t i = 0; i < ix->nsidecars; i++)
+		if (ix->sidecars[i].spec->workload_selector)
+			add_keys(ix, &k, ix->sidecars[i].spec->workload_selector->labels,
+				ix->sidecars[i].spec->workload_selector->n_labels);
+	for (size_t i = 0; i < ix->npeers; i++) {
+		const Sec__PeerAuthentication *s =
+			(const Sec__PeerAuthentication *)ix->peers[i].obj->spec;
+		if (s->selector)
+			add_keys(ix, &k, s->selector->match_labels, s->selector->n_match_labels);
+	}
+	if (k.n > 1)
+		qsort(k.v, k.n, sizeof(*k.v), mt_strcmpp);
+	size_t n = 0;
+	for (size_t i = 0; i < k.n; i++)
+		if (!n || strcmp(k.v[n - 1], k.v[i]) != 0)
+			k.v[n++] = k.v[i];
+	ix->label_keys = k.v;
+	ix->nlabel_keys = n;
+}
+
+/* Values come from outside: lengths keep two different lists from spelling one text. */
+static void text(struct mt_buf *b, const char *name, const char *value)
+{
+	mt_buf_printf(b, " %s=%zu:%s", name, strlen(value), value);
+}
+
+static void key_labels(struct mt_buf *b, const struct pilot_index *ix, const struct pilot_proxy *p)
+{
+	for (size_t i = 0; i < ix->nlabel_keys; i++) {
+		const char *v = pilot_label(p->labels, p->nlabels, ix->label_keys[i]);
+		if (v)
+			text(b, ix->label_keys[i], v);
+	}
+}
+
+static void key_common(struct mt_buf *b, const struct pilot_world *w, const struct pilot_proxy *p)
+{
+	const struct pilot_sidecar *sc =
+		p->type == PILOT_SIDECAR ? pilot_index_sidecar(w->ix, p) : NULL;
+	mt_buf_printf(b, "%s envoy=%d.%d.%d ip=%d%d sds=%d none=%d tproxy=%d sidecar=%u",
+		p->type == PILOT_ROUTER ? "router" : "sidecar", p->major, p->minor, p->patch,
+		p->ipv4, p->ipv6, p->sds, p->none, p->tproxy, sc ? sc->id : 0);
+	text(b, "ns", p->ns);
+	text(b, "domain", p->domain);
+	/* The gateways that select a router are known by its labels. */
+	key_labels(b, w->ix, p);
+}
+
+static void key_inbound(struct mt_buf *b, const struct pilot_world *w, const struct pilot_proxy *p,
+	struct mt_arena *a, bool own_addresses)
+{
+	struct pilot_instance *inst;
+	size_t n = pilot_world_instances(w, p, a, &inst);
+	for (size_t i = 0; i < n; i++) {
+		const struct pilot_endpoints *e = pilot_world_eps(w, inst[i].service);
+		const struct pilot_service *s = w->ix->svcs[inst[i].service];
+		text(b, "service", s->hostname);
+		text(b, "in", s->ns);
+		for (size_t k = 0; k < e->nports; k++)
+			mt_buf_printf(b, " %u", e->v[inst[i].endpoint].ports[k]);
+	}
+	if (!own_addresses)
+		return;
+	for (size_t i = 0; i < p->nips; i++)
+		text(b, "addr", p->ips[i]);
+	text(b, "workload", p->workload);
+	text(b, "id", p->id);
+	text(b, "sa", p->service_account);
+	for (size_t i = 0; i < p->nlabels; i++)
+		text(b, p->labels[i].key, p->labels[i].value);
+}
+
+static void finish(struct mt_buf *b, size_t common, struct mt_arena *a, struct pilot_class_key *ret)
+{
+	ret->text = mt_arena_strdup(a, mt_buf_str(b));
+	ret->hash = mt_hash_str(ret->text);
+	b->n = common;
+	if (b->p)
+		b->p[common] = '\0';
+}
+
+void pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a,
+	struct pilot_class_key ret[PILOT_TABLES])
+{
+	const struct pilot_sidecar *sc =
+		p->type == PILOT_SIDECAR ? pilot_index_sidecar(w->ix, p) : NULL;
+	struct mt_buf b = { 0 };
+	key_common(&b, w, p);
+	size_t common = b.n;
+	finish(&b, common, a, &ret[PILOT_CLUSTERS]);
+	ret[PILOT_ROUTES] = ret[PILOT_CLUSTERS];
+	ret[PILOT_LISTENERS] = ret[PILOT_CLUSTERS];
+	text(&b, "region", p->region);
+	text(&b, "zone", p->zone);
+	text(&b, "subzone", p->subzone);
+	text(&b, "network", p->network);
+	text(&b, "cluster", p->cluster_id);
+	finish(&b, common, a, &ret[PILOT_ENDPOINTS]);
+	bool ingress = sc && sc->spec->n_ingress;
+	key_inbound(&b, w, p, a, ingress);
+	finish(&b, common, a, &ret[PILOT_CLUSTERS_INBOUND]);
+	key_inbound(&b, w, p, a, true);
+	finish(&b, common, a, &ret[PILOT_LISTENERS_INBOUND]);
+	mt_buf_clear(&b);
+}

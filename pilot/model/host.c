@@ -1,0 +1,48 @@
+#include "pilot/model/host.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "common/base/strs.h"
+
+bool pilot_host_is_wild(const char *h)
+{
+	return h[0] == '*';
+}
+
+bool pilot_host_covers(const char *pattern, const char *host)
+{
+	if (!pilot_host_is_wild(pattern))
+		return strcmp(pattern, host) == 0;
+	const char *tail = pattern + 1;
+	if (!pilot_host_is_wild(host))
+		return mt_str_suffix(host, tail) && strlen(host) > strlen(tail);
+	return mt_str_suffix(host + 1, tail);
+}
+
+char *pilot_host_resolve(struct mt_arena *a, const char *host, const char *ns, const char *domain)
+{
+	char *h;
+	if (strchr(host, '.') || pilot_host_is_wild(host) || !*host)
+		h = mt_arena_strdup(a, host);
+	else
+		h = mt_arena_printf(a, "%s.%s.svc.%s", host, ns, domain);
+	for (char *p = h; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return h;
+}
+
+bool pilot_exported(const char *const *to, size_t n, const char *own_ns, const char *from_ns)
+{
+	if (!n)
+		return true;
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(to[i], "*") == 0)
+			return true;
+		if (strcmp(to[i], ".") == 0 && strcmp(own_ns, from_ns) == 0)
+			return true;
+		if (strcmp(to[i], from_ns) == 0)
+			return true;
+	}
+	return false;
+}

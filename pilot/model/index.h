@@ -1,0 +1,149 @@
+/* The index of a world, seen from inside: what translation walks. Everything lies in the index's own
+ * arena and is immutable. Only pilot/model and pilot/translate include this. */
+#pragma once
+
+#include "istio/networking/v1alpha3/destination_rule.pb-c.h"
+#include "istio/networking/v1alpha3/gateway.pb-c.h"
+#include "istio/networking/v1alpha3/sidecar.pb-c.h"
+#include "istio/networking/v1alpha3/virtual_service.pb-c.h"
+#include "pilot/model/world.h"
+
+struct pilot_vs {
+	uint32_t id;
+	const struct mt_object *obj;
+	const Nw__VirtualService *spec;
+	const char **hosts; /* resolved */
+	size_t nhosts;
+	const char **gateways; /* "ns/name"; without "mesh" */
+	size_t ngateways;
+	bool mesh; /* for sidecars */
+};
+
+struct pilot_subset {
+	const Nw__Subset *spec;
+	uint32_t id;
+};
+/* Destination rules of one host and namespace, merged: the oldest's policy, subsets of all. */
+struct pilot_dr {
+	const char *host;
+	const char *ns;
+	const struct mt_object *obj;     /* the oldest */
+	const Nw__TrafficPolicy *policy; /* NULL none */
+	struct pilot_subset *subsets;
+	size_t nsubsets;
+	uint32_t *ids;
+	size_t nids;
+	uint64_t hash;
+};
+
+struct pilot_gw {
+	uint32_t id;
+	const struct mt_object *obj;
+	const Nw__Gateway *spec;
+	const char *name; /* "ns/name" */
+};
+
+struct pilot_sidecar {
+	uint32_t id;
+	const struct mt_object *obj;
+	const Nw__Sidecar *spec;
+};
+
+enum pilot_mtls { PILOT_MTLS_UNSET, PILOT_MTLS_DISABLE, PILOT_MTLS_PERMISSIVE, PILOT_MTLS_STRICT };
+
+struct pilot_peer_auth { /* PeerAuthentication, Policy or MeshPolicy */
+	uint32_t id;
+	const struct mt_object *obj;
+};
+
+struct pilot_vs_host { /* sorted by host, then oldest first */
+	const char *host;
+	const struct pilot_vs *vs;
+};
+
+struct pilot_index {
+	struct mt_ref ref;
+	struct mt_arena *arena;
+	uint64_t hash;
+	struct pilot_mesh mesh;
+	struct pilot_notes notes;
+
+	const struct mt_object **objs; /* references held */
+	size_t nobjs;
+	const struct pilot_service *
+		*svcs; /* sorted by hostname, registry order and age; references */
+	size_t nsvcs;
+
+	struct pilot_vs *vss; /* oldest first */
+	size_t nvss;
+	struct pilot_vs_host *mesh_hosts; /* exact and wildcard hosts of mesh virtual services */
+	size_t nmesh_hosts;
+	struct pilot_vs_host *wild_hosts; /* only the wildcards, the longest first */
+	size_t nwild_hosts;
+	struct pilot_dr *drs; /* sorted by host, ns */
+	size_t ndrs;
+	const struct pilot_dr **wild_drs; /* the longest host first */
+	size_t nwild_drs;
+	struct pilot_gw *gws; /* oldest first */
+	size_t ngws;
+	struct pilot_sidecar *sidecars; /* oldest first */
+	size_t nsidecars;
+	struct pilot_peer_auth *peers; /* PeerAuthentication, oldest first */
+	size_t npeers;
+	struct pilot_peer_auth *policies; /* authentication.istio.io, oldest first */
+	size_t npolicies;
+	const char **label_keys; /* mentioned by a selector, sorted */
+	size_t nlabel_keys;
+};
+
+enum { PILOT_CHUNK = 64 };
+struct pilot_chunk {
+	struct mt_ref ref;
+	struct pilot_endpoints *eps[PILOT_CHUNK];
+};
+struct pilot_addr { /* sorted by hash */
+	uint64_t hash;
+	uint32_t service;
+	uint32_t endpoint;
+};
+struct pilot_addrs {
+	struct mt_ref ref;
+	uint64_t hash;
+	size_t n;
+	struct pilot_addr v[];
+};
+struct pilot_world {
+	struct mt_ref ref;
+	struct pilot_index *ix;
+	struct pilot_addrs *addrs;
+	size_t nchunks;
+	struct pilot_chunk *chunks[];
+};
+
+static inline const struct pilot_endpoints *pilot_world_eps(const struct pilot_world *w, size_t i)
+{
+	return w->chunks[i / PILOT_CHUNK]->eps[i % PILOT_CHUNK];
+}
+
+/* The sidecar object that a proxy gets: by selector, of its namespace, of the root. NULL none. */
+const struct pilot_sidecar *pilot_index_sidecar(
+	const struct pilot_index *ix, const struct pilot_proxy *p);
+/* The destination rule that a client in from_ns obeys for a host: its own namespace's, the service's
+ * (svc_ns), the root's; exact before wildcard. NULL none. */
+const struct pilot_dr *pilot_index_dr(
+	const struct pilot_index *ix, const char *host, const char *from_ns, const char *svc_ns);
+/* Range of mesh_hosts with exactly this host. */
+size_t pilot_index_mesh_hosts(
+	const struct pilot_index *ix, const char *host, const struct pilot_vs_host **ret);
+/* Mutual TLS of a port of a workload (labels, ns), for a service name in ns (NULL none). The ids of
+ * the objects that said so go to prov (up to 2). */
+enum pilot_mtls pilot_index_mtls(const struct pilot_index *ix, const struct pilot_proxy *p,
+	const char *service, uint16_t port, uint32_t *ret_id);
+
+/* For world.c: fill a part of the index. */
+void pilot_index_mesh(struct pilot_index *ix, const struct pilot_world_in *in);
+void pilot_index_rules(struct pilot_index *ix, const struct pilot_world_in *in);
+void pilot_index_labels(struct pilot_index *ix);
+
+void pilot_note_add(struct mt_arena *a, struct pilot_notes *n, uint32_t id,
+	enum pilot_note_kind kind, const char *path, const char *fmt, ...) MT_PRINTF(6, 7);

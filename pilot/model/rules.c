@@ -1,0 +1,245 @@
+/* The rules of the index: virtual services by host, destination rules merged by host and namespace,
+ * gateways, sidecars, policies.
+ *
+ * "Oldest wins" is the rule wherever two objects claim one thing: by time of creation, then by
+ * namespace and name so that the order never depends on the order of arrival. What loses is noted. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/hash.h"
+#include "common/base/strs.h"
+#include "istio/authentication/v1alpha1/authentication.pb-c.h"
+#include "istio/security/v1beta1/security.pb-c.h"
+#include "pilot/model/host.h"
+#include "pilot/model/index.h"
+
+static int by_age(const void *pa, const void *pb)
+{
+	const struct pilot_config *a = pa, *b = pb;
+	if (a->obj->created_ns != b->obj->created_ns)
+		return a->obj->created_ns < b->obj->created_ns ? -1 : 1;
+	int r = strcmp(a->obj->ns, b->obj->ns);
+	return r ? r : strcmp(a->obj->name, b->obj->name);
+}
+
+/* Configs of one type, oldest first, in the arena. */
+static size_t of_type(struct pilot_index *ix, const struct pilot_world_in *in,
+	const ProtobufCMessageDescriptor *d, struct pilot_config **ret)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < in->nconfigs; i++)
+		n += in->configs[i].obj->kind->spec == d;
+	struct pilot_config *v = MT_ANEWN(ix->arena, struct pilot_config, n + 1);
+	n = 0;
+	for (size_t i = 0; i < in->nconfigs; i++)
+		if (in->configs[i].obj->kind->spec == d)
+			v[n++] = in->configs[i];
+	qsort(v, n, sizeof(*v), by_age);
+	*ret = v;
+	return n;
+}
+
+static void vs_gateways(struct pilot_index *ix, struct pilot_vs *vs)
+{
+	const Nw__VirtualService *s = vs->spec;
+	vs->gateways = MT_ANEWN(ix->arena, const char *, s->n_gateways + 1);
+	vs->mesh = s->n_gateways == 0;
+	for (size_t i = 0; i < s->n_gateways; i++) {
+		const char *g = s->gateways[i];
+		if (strcmp(g, "mesh") == 0) {
+			vs->mesh = true;
+			continue;
+		}
+		/* "name", "ns/name", or 1.0's "name.ns.svc.cluster.local". */
+		if (strchr(g, '/'))
+			vs->gateways[vs->ngateways++] = g;
+		else if (strchr(g, '.'))
+			vs->gateways[vs->ngateways++] = mt_arena_printf(ix->arena, "%.*s/%.*s",
+				(int)strcspn(strchr(g, '.') + 1, "."), strchr(g, '.') + 1,
+				(int)strcspn(g, "."), g);
+		else
+			vs->gateways[vs->ngateways++] =
+				mt_arena_printf(ix->arena, "%s/%s", vs->obj->ns, g);
+	}
+}
+
+static int by_host(const void *pa, const void *pb)
+{
+	const struct pilot_vs_host *a = pa, *b = pb;
+	int r = strcmp(a->host, b->host);
+	return r ? r : (a->vs > b->vs) - (a->vs < b->vs); /* one array, oldest first */
+}
+
+static int by_length(const void *pa, const void *pb)
+{
+	const struct pilot_vs_host *a = pa, *b = pb;
+	size_t na = strlen(a->host), nb = strlen(b->host);
+	return na != nb ? (na > nb ? -1 : 1) : by_host(pa, pb);
+}
+
+static void note_shadowed(struct pilot_index *ix)
+{
+	for (size_t i = 1; i < ix->nmesh_hosts; i++) {
+		const struct pilot_vs_host *a = &ix->mesh_hosts[i - 1], *b = &ix->mesh_hosts[i];
+		if (strcmp(a->host, b->host) == 0 && a->vs != b->vs)
+			pilot_note_add(ix->arena, &ix->notes, b->vs->id, PILOT_NOTE_SHADOWED,
+				"spec.hosts", "%s is older and has host %s too", a->vs->obj->name,
+				b->host);
+	}
+}
+
+static void index_vs(struct pilot_index *ix, const struct pilot_world_in *in)
+{
+	struct pilot_config *c;
+	size_t n = of_type(ix, in, &nw__virtual_service__descriptor, &c), hosts = 0;
+	ix->vss = MT_ANEWN(ix->arena, struct pilot_vs, n + 1);
+	for (size_t i = 0; i < n; i++) {
+		struct pilot_vs *vs = &ix->vss[ix->nvss++];
+		vs->id = c[i].id;
+		vs->obj = c[i].obj;
+		vs->spec = (const Nw__VirtualService *)c[i].obj->spec;
+		vs->hosts = MT_ANEWN(ix->arena, const char *, vs->spec->n_hosts + 1);
+		for (size_t k = 0; k < vs->spec->n_hosts; k++)
+			vs->hosts[vs->nhosts++] = pilot_host_resolve(
+				ix->arena, vs->spec->hosts[k], vs->obj->ns, ix->mesh.domain);
+		vs_gateways(ix, vs);
+		hosts += vs->nhosts;
+	}
+	ix->mesh_hosts = MT_ANEWN(ix->arena, struct pilot_vs_host, hosts + 1);
+	ix->wild_hosts = MT_ANEWN(ix->arena, struct pilot_vs_host, hosts + 1);
+	for (size_t i = 0; i < ix->nvss; i++)
+		for (size_t k = 0; ix->vss[i].mesh && k < ix->vss[i].nhosts; k++) {
+			struct pilot_vs_host h = { ix->vss[i].hosts[k], &ix->vss[i] };
+			ix->mesh_hosts[ix->nmesh_hosts++] = h;
+			if (pilot_host_is_wild(h.host))
+				ix->wild_hosts[ix->nwild_hosts++] = h;
+		}
+	qsort(ix->mesh_hosts, ix->nmesh_hosts, sizeof(*ix->mesh_hosts), by_host);
+	qsort(ix->wild_hosts, ix->nwild_hosts, sizeof(*ix->wild_hosts), by_length);
+	note_shadowed(ix);
+}
+
+struct dr_in {
+	const char *host;
+	struct pilot_config c;
+};
+
+static int dr_cmp(const void *pa, const void *pb)
+{
+	const struct dr_in *a = pa, *b = pb;
+	int r = strcmp(a->host, b->host);
+	if (!r)
+		r = strcmp(a->c.obj->ns, b->c.obj->ns);
+	return r ? r : by_age(&a->c, &b->c);
+}
+
+static void merge_dr(struct pilot_index *ix, struct pilot_dr *dr, const struct pilot_config *c)
+{
+	const Nw__DestinationRule *s = (const Nw__DestinationRule *)c->obj->spec;
+	struct pilot_subset *v =
+		MT_ANEWN(ix->arena, struct pilot_subset, dr->nsubsets + s->n_subsets + 1);
+	uint32_t *ids = MT_ANEWN(ix->arena, uint32_t, dr->nids + 1);
+	if (dr->nsubsets)
+		memcpy(v, dr->subsets, dr->nsubsets * sizeof(*v));
+	if (dr->nids) {
+		memcpy(ids, dr->ids, dr->nids * sizeof(*ids));
+		if (s->traffic_policy && dr->policy)
+			pilot_note_add(ix->arena, &ix->notes, c->id, PILOT_NOTE_SHADOWED,
+				"spec.trafficPolicy", "%s is older and has a policy for %s",
+				dr->obj->name, dr->host);
+	}
+	ids[dr->nids++] = c->id;
+	dr->ids = ids;
+	if (!dr->policy)
+		dr->policy = s->traffic_policy;
+	for (size_t i = 0; i < s->n_subsets; i++) {
+		bool dup = false;
+		for (size_t k = 0; k < dr->nsubsets; k++)
+			dup = dup || strcmp(v[k].spec->name, s->subsets[i]->name) == 0;
+		if (dup)
+			pilot_note_add(ix->arena, &ix->notes, c->id, PILOT_NOTE_SHADOWED,
+				"spec.subsets", "subset %s of %s is already defined",
+				s->subsets[i]->name, dr->host);
+		else
+			v[dr->nsubsets++] = (struct pilot_subset){ s->subsets[i], c->id };
+	}
+	dr->subsets = v;
+	dr->hash = mt_hash_mix(dr->hash, mt_hash_mix(c->obj->hash, c->id));
+}
+
+static int by_dr_length(const void *pa, const void *pb)
+{
+	const struct pilot_dr *a = *(const struct pilot_dr *const *)pa;
+	const struct pilot_dr *b = *(const struct pilot_dr *const *)pb;
+	size_t na = strlen(a->host), nb = strlen(b->host);
+	return na != nb ? (na > nb ? -1 : 1) : (a > b) - (a < b);
+}
+
+static void index_dr(struct pilot_index *ix, const struct pilot_world_in *in)
+{
+	struct pilot_config *c;
+	size_t n = of_type(ix, in, &nw__destination_rule__descriptor, &c);
+	struct dr_in *v = MT_ANEWN(ix->arena, struct dr_in, n + 1);
+	for (size_t i = 0; i < n; i++) {
+		v[i].c = c[i];
+		v[i].host = pilot_host_resolve(ix->arena,
+			((const Nw__DestinationRule *)c[i].obj->spec)->host, c[i].obj->ns,
+			ix->mesh.domain);
+	}
+	qsort(v, n, sizeof(*v), dr_cmp);
+	ix->drs = MT_ANEWN(ix->arena, struct pilot_dr, n + 1);
+	for (size_t i = 0; i < n; i++) {
+		struct pilot_dr *dr = ix->ndrs ? &ix->drs[ix->ndrs - 1] : NULL;
+		if (!dr || strcmp(dr->host, v[i].host) != 0 ||
+			strcmp(dr->ns, v[i].c.obj->ns) != 0) {
+			dr = &ix->drs[ix->ndrs++];
+			dr->host = v[i].host;
+			dr->ns = v[i].c.obj->ns;
+			dr->obj = v[i].c.obj;
+		}
+		merge_dr(ix, dr, &v[i].c);
+	}
+	ix->wild_drs = MT_ANEWN(ix->arena, const struct pilot_dr *, ix->ndrs + 1);
+	for (size_t i = 0; i < ix->ndrs; i++)
+		if (pilot_host_is_wild(ix->drs[i].host))
+			ix->wild_drs[ix->nwild_drs++] = &ix->drs[i];
+	qsort(ix->wild_drs, ix->nwild_drs, sizeof(*ix->wild_drs), by_dr_length);
+}
+
+static struct pilot_peer_auth *index_auth(struct pilot_index *ix, const struct pilot_world_in *in,
+	const ProtobufCMessageDescriptor *d, size_t *ret_n)
+{
+	struct pilot_config *c;
+	size_t n = of_type(ix, in, d, &c);
+	struct pilot_peer_auth *v = MT_ANEWN(ix->arena, struct pilot_peer_auth, n + 1);
+	for (size_t i = 0; i < n; i++)
+		v[i] = (struct pilot_peer_auth){ c[i].id, c[i].obj };
+	*ret_n = n;
+	return v;
+}
+
+static void index_rest(struct pilot_index *ix, const struct pilot_world_in *in)
+{
+	struct pilot_config *c;
+	size_t n = of_type(ix, in, &nw__gateway__descriptor, &c);
+	ix->gws = MT_ANEWN(ix->arena, struct pilot_gw, n + 1);
+	for (ix->ngws = 0; ix->ngws < n; ix->ngws++)
+		ix->gws[ix->ngws] = (struct pilot_gw){ c[ix->ngws].id, c[ix->ngws].obj,
+			(const Nw__Gateway *)c[ix->ngws].obj->spec,
+			mt_arena_printf(
+				ix->arena, "%s/%s", c[ix->ngws].obj->ns, c[ix->ngws].obj->name) };
+	n = of_type(ix, in, &nw__sidecar__descriptor, &c);
+	ix->sidecars = MT_ANEWN(ix->arena, struct pilot_sidecar, n + 1);
+	for (ix->nsidecars = 0; ix->nsidecars < n; ix->nsidecars++)
+		ix->sidecars[ix->nsidecars] = (struct pilot_sidecar){ c[ix->nsidecars].id,
+			c[ix->nsidecars].obj, (const Nw__Sidecar *)c[ix->nsidecars].obj->spec };
+	ix->peers = index_auth(ix, in, &sec__peer_authentication__descriptor, &ix->npeers);
+	ix->policies = index_auth(ix, in, &authn__policy__descriptor, &ix->npolicies);
+}
+
+void pilot_index_rules(struct pilot_index *ix, const struct pilot_world_in *in)
+{
+	index_vs(ix, in);
+	index_dr(ix, in);
+	index_rest(ix, in);
+}

@@ -1,0 +1,226 @@
+/* ServiceEntry: services that are written down instead of found.
+ *
+ * Each host becomes a service; the endpoints are made once and shared by all of them. Galley has
+ * validated the object, but what arrives is checked again where a mistake would make a resource that
+ * a proxy rejects: ports, protocols, addresses. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/cidr.h"
+#include "common/base/strs.h"
+#include "common/base/vec.h"
+#include "istio/networking/v1alpha3/service_entry.pb-c.h"
+#include "pilot/model/host.h"
+#include "pilot/model/service.h"
+
+static int kv_cmp(const void *a, const void *b)
+{
+	return strcmp(((const struct mt_kv *)a)->key, ((const struct mt_kv *)b)->key);
+}
+
+static const char *const *copy_strs(struct mt_arena *a, char **v, size_t n)
+{
+	const char **r = MT_ANEWN(a, const char *, n + 1);
+	for (size_t i = 0; i < n; i++)
+		r[i] = mt_arena_strdup(a, v[i]);
+	return r;
+}
+
+static int convert_ports(
+	const Nw__ServiceEntry *e, struct mt_arena *a, struct pilot_service *s, struct mt_err *err)
+{
+	struct pilot_port *p = MT_ANEWN(a, struct pilot_port, e->n_ports + 1);
+	for (size_t i = 0; i < e->n_ports; i++) {
+		const Nw__ServicePort *in = e->ports[i];
+		char path[64];
+		snprintf(path, sizeof(path), "spec.ports[%zu]", i);
+		if (!in->number || in->number > 65535 || in->target_port > 65535)
+			return mt_fail(err, MT_INVALID, path, "%u is not a port", in->number);
+		p[i].number = (uint16_t)in->number;
+		p[i].target = (uint16_t)(in->target_port ? in->target_port : in->number);
+		p[i].name = mt_arena_strdup(a, in->name);
+		if (!*in->protocol)
+			p[i].protocol = pilot_protocol_by_name(in->name);
+		else if (pilot_protocol_parse(in->protocol, &p[i].protocol) < 0)
+			return mt_fail(err, MT_INVALID, path, "unknown protocol %s", in->protocol);
+	}
+	s->ports = p;
+	s->nports = e->n_ports;
+	return 0;
+}
+
+/* "region/zone/subzone" */
+static void split_locality(struct mt_arena *a, const char *text, struct pilot_endpoint *ep)
+{
+	char *r = mt_arena_strdup(a, text);
+	char *z = strchr(r, '/');
+	if (z)
+		*z++ = '\0';
+	char *s = z ? strchr(z, '/') : NULL;
+	if (s)
+		*s++ = '\0';
+	ep->region = r;
+	ep->zone = z ? z : "";
+	ep->subzone = s ? s : "";
+}
+
+static void endpoint_labels(
+	struct mt_arena *a, const Nw__WorkloadEntry *w, struct pilot_endpoint *ep)
+{
+	struct mt_kv *kv = MT_ANEWN(a, struct mt_kv, w->n_labels + 1);
+	for (size_t i = 0; i < w->n_labels; i++) {
+		kv[i].key = mt_arena_strdup(a, w->labels[i]->key);
+		kv[i].value = mt_arena_strdup(a, w->labels[i]->value);
+	}
+	qsort(kv, w->n_labels, sizeof(*kv), kv_cmp);
+	ep->labels = kv;
+	ep->nlabels = w->n_labels;
+	ep->mtls = mt_streq(pilot_label(kv, ep->nlabels, "security.istio.io/tlsMode"), "istio");
+	const char *name = pilot_label(kv, ep->nlabels, "service.istio.io/workload-name");
+	ep->workload = name ? name : "";
+}
+
+static int convert_endpoint(const struct mt_object *o, const Nw__ServiceEntry *e, size_t i,
+	struct mt_arena *a, struct pilot_endpoint *ep, struct mt_err *err)
+{
+	const Nw__WorkloadEntry *w = e->endpoints[i];
+	char path[64];
+	struct mt_ip ip;
+	snprintf(path, sizeof(path), "spec.endpoints[%zu].address", i);
+	ep->unix_socket = mt_str_prefix(w->address, "unix://");
+	ep->address = mt_arena_strdup(a, w->address + (ep->unix_socket ? strlen("unix://") : 0));
+	if (e->resolution == NW__SERVICE_ENTRY__RESOLUTION__STATIC && !ep->unix_socket &&
+		mt_ip_parse(ep->address, &ip) < 0)
+		return mt_fail(err, MT_INVALID, path, "%s is not an IP address", w->address);
+	uint16_t *ports = MT_ANEWN(a, uint16_t, e->n_ports + 1);
+	for (size_t k = 0; k < e->n_ports; k++) {
+		const Nw__ServicePort *p = e->ports[k];
+		ports[k] = (uint16_t)(p->target_port ? p->target_port : p->number);
+		for (size_t m = 0; m < w->n_ports; m++)
+			if (strcmp(w->ports[m]->key, p->name) == 0)
+				ports[k] = (uint16_t)w->ports[m]->value;
+	}
+	ep->ports = ports;
+	endpoint_labels(a, w, ep);
+	split_locality(a, w->locality, ep);
+	ep->network = mt_arena_strdup(a, w->network);
+	ep->cluster = "";
+	ep->service_account = mt_arena_strdup(a, w->service_account);
+	ep->ns = mt_arena_strdup(a, o->ns);
+	ep->weight = w->weight;
+	return 0;
+}
+
+/* A DNS service without endpoints is found by its own name. */
+static void own_name(const struct mt_object *o, const Nw__ServiceEntry *e, const char *host,
+	struct mt_arena *a, struct pilot_endpoint *ep)
+{
+	uint16_t *ports = MT_ANEWN(a, uint16_t, e->n_ports + 1);
+	for (size_t k = 0; k < e->n_ports; k++)
+		ports[k] = (uint16_t)(e->ports[k]->target_port ? e->ports[k]->target_port
+							       : e->ports[k]->number);
+	ep->address = mt_arena_strdup(a, host);
+	ep->ports = ports;
+	ep->labels = NULL;
+	ep->region = ep->zone = ep->subzone = ep->network = ep->cluster = "";
+	ep->service_account = ep->workload = "";
+	ep->ns = mt_arena_strdup(a, o->ns);
+}
+
+static int convert_endpoints(const struct mt_object *o, uint32_t id, const char *host,
+	struct pilot_endpoints **ret, struct mt_err *err)
+{
+	const Nw__ServiceEntry *e = (const Nw__ServiceEntry *)o->spec;
+	struct pilot_endpoints *eps = pilot_endpoints_new();
+	bool dns = e->resolution >= NW__SERVICE_ENTRY__RESOLUTION__DNS;
+	int r = 0;
+	eps->nports = e->n_ports;
+	eps->n = e->n_endpoints;
+	if (!eps->n && dns && !pilot_host_is_wild(host)) {
+		eps->n = 1;
+		eps->v = MT_ANEWN(eps->arena, struct pilot_endpoint, 1);
+		own_name(o, e, host, eps->arena, &eps->v[0]);
+	} else {
+		eps->v = MT_ANEWN(eps->arena, struct pilot_endpoint, eps->n + 1);
+		for (size_t i = 0; i < eps->n && r == 0; i++)
+			r = convert_endpoint(o, e, i, eps->arena, &eps->v[i], err);
+	}
+	if (r < 0) {
+		pilot_endpoints_unref(eps);
+		return r;
+	}
+	for (size_t i = 0; i < eps->n; i++)
+		eps->v[i].id = id;
+	pilot_endpoints_done(eps);
+	*ret = eps;
+	return 0;
+}
+
+static int convert_service(const struct mt_object *o, uint32_t id, const char *host,
+	struct pilot_service **ret, struct mt_err *err)
+{
+	const Nw__ServiceEntry *e = (const Nw__ServiceEntry *)o->spec;
+	struct pilot_service *s = pilot_service_new();
+	struct mt_arena *a = s->arena;
+	/* Hosts of a ServiceEntry are written in full; only the case is brought to order. */
+	char *lower = mt_arena_strdup(a, host);
+	for (char *c = lower; *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	s->hostname = lower;
+	s->ns = mt_arena_strdup(a, o->ns);
+	s->registry = "ServiceEntry";
+	s->addresses = copy_strs(a, e->addresses, e->n_addresses);
+	s->naddresses = e->n_addresses;
+	s->sans = copy_strs(a, e->subject_alt_names, e->n_subject_alt_names);
+	s->nsans = e->n_subject_alt_names;
+	s->export_to = copy_strs(a, e->export_to, e->n_export_to);
+	s->nexport_to = e->n_export_to;
+	s->external = e->location == NW__SERVICE_ENTRY__LOCATION__MESH_EXTERNAL;
+	s->resolution = e->resolution == NW__SERVICE_ENTRY__RESOLUTION__NONE ? PILOT_RES_NONE
+		: e->resolution == NW__SERVICE_ENTRY__RESOLUTION__STATIC     ? PILOT_RES_STATIC
+									     : PILOT_RES_DNS;
+	s->id = id;
+	s->created_ns = o->created_ns;
+	int r = convert_ports(e, a, s, err);
+	if (r < 0) {
+		pilot_service_unref(s);
+		return r;
+	}
+	pilot_service_done(s);
+	*ret = s;
+	return 0;
+}
+
+int pilot_service_entry(
+	const struct mt_object *o, uint32_t id, struct pilot_services_in *out, struct mt_err *err)
+{
+	const Nw__ServiceEntry *e = (const Nw__ServiceEntry *)o->spec;
+	struct pilot_services_in made = { 0 };
+	struct pilot_endpoints *shared = NULL;
+	int r = 0;
+
+	for (size_t i = 0; i < e->n_hosts && r == 0; i++) {
+		struct pilot_service_in in = { 0 };
+		r = convert_service(o, id, e->hosts[i], &in.svc, err);
+		if (r == 0 && shared && e->n_endpoints)
+			in.eps = pilot_endpoints_ref(shared);
+		else if (r == 0)
+			r = convert_endpoints(o, id, e->hosts[i], &in.eps, err);
+		if (r < 0) {
+			pilot_service_unref(in.svc);
+			break;
+		}
+		shared = in.eps;
+		mt_vec_push(&made, in);
+	}
+	if (r < 0) {
+		pilot_services_in_clear(&made);
+		return r;
+	}
+	for (size_t i = 0; i < made.n; i++)
+		mt_vec_push(out, made.v[i]);
+	mt_vec_clear(&made);
+	return 0;
+}

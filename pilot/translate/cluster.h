@@ -1,0 +1,28 @@
+/* Clusters. Private to translate/. */
+#pragma once
+
+#include "envoy/config/cluster/v3/cluster.pb-c.h"
+#include "pilot/translate/job.h"
+
+void pilot_plan_clusters(struct pilot_job *j, struct pilot_plan *p);
+void pilot_plan_clusters_inbound(struct pilot_job *j, struct pilot_plan *p);
+ProtobufCMessage *pilot_build_cluster(struct pilot_job *j, const struct pilot_item *it);
+
+/* The traffic policy in force for a port and subset: port-level settings beat the subset's, those
+ * beat the rule's own; by part (load balancer, pool, outliers, TLS), as Istio does. */
+struct pilot_policy {
+	const Nw__LoadBalancerSettings *lb;
+	const Nw__ConnectionPoolSettings *pool;
+	const Nw__OutlierDetection *outlier;
+	const Nw__ClientTLSSettings *tls;
+};
+void pilot_policy_resolve(
+	const struct pilot_dr *dr, const char *subset, uint16_t port, struct pilot_policy *ret);
+/* Load balancer, circuit breakers, outliers, keepalive, HTTP options of an outbound cluster. */
+void pilot_policy_apply(struct pilot_job *j, Cluster__Cluster *c, const struct pilot_policy *pol,
+	enum pilot_protocol protocol);
+/* The same limits for an inbound cluster, and HTTP options alone. */
+void pilot_cluster_http(struct pilot_job *j, Cluster__Cluster *c, enum pilot_protocol protocol,
+	const Nw__ConnectionPoolSettings *pool);
+void pilot_cluster_limits(
+	struct pilot_job *j, Cluster__Cluster *c, const Nw__ConnectionPoolSettings *pool);

@@ -1,0 +1,217 @@
+/* Load assignments: the endpoints of a service's port and subset, grouped by locality.
+ *
+ * The fingerprint covers all endpoints of the service and the subset's definition: an endpoint of v1
+ * that changes builds v2's assignment again too, finds it equal, and sends nothing. */
+#include "pilot/translate/endpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/hash.h"
+#include "common/base/strs.h"
+#include "pilot/translate/cluster.h"
+
+static const Nw__Subset *find_subset(const struct pilot_dr *dr, const char *name, uint32_t *ret_id)
+{
+	for (size_t i = 0; dr && i < dr->nsubsets; i++)
+		if (strcmp(dr->subsets[i].spec->name, name) == 0) {
+			*ret_id = dr->subsets[i].id;
+			return dr->subsets[i].spec;
+		}
+	return NULL;
+}
+
+static bool in_subset(const struct pilot_endpoint *e, const Nw__Subset *s)
+{
+	for (size_t i = 0; s && i < s->n_labels; i++)
+		if (!mt_streq(pilot_label(e->labels, e->nlabels, s->labels[i]->key),
+			    s->labels[i]->value))
+			return false;
+	return true;
+}
+
+static bool by_eds(const struct pilot_job *j, const struct pilot_cluster_ref *ref)
+{
+	return j->ix->svcs[ref->svc]->resolution == PILOT_RES_STATIC;
+}
+
+static uint64_t endpoints_fp(struct pilot_job *j, const struct pilot_cluster_ref *ref)
+{
+	const struct pilot_service *s = j->ix->svcs[ref->svc];
+	const struct pilot_dr *dr =
+		*ref->subset ? pilot_job_dr(j, s->hostname, (int)ref->svc) : NULL;
+	uint64_t h = mt_hash_mix(pilot_world_eps(j->w, ref->svc)->hash, s->hash);
+	return mt_hash_mix(h, dr ? dr->hash : 0);
+}
+
+/* PASSTHROUGH turns a discovered cluster into one without endpoints. */
+static bool is_passthrough(struct pilot_job *j, const struct pilot_cluster_ref *ref)
+{
+	const struct pilot_service *s = j->ix->svcs[ref->svc];
+	struct pilot_policy pol;
+	pilot_policy_resolve(pilot_job_dr(j, s->hostname, (int)ref->svc), ref->subset,
+		s->ports[ref->port].number, &pol);
+	return pol.lb && pol.lb->lb_policy_case == NW__LOAD_BALANCER_SETTINGS__LB_POLICY_SIMPLE &&
+		pol.lb->simple == NW__LOAD_BALANCER_SETTINGS__SIMPLE_LB__PASSTHROUGH;
+}
+
+void pilot_plan_endpoints(struct pilot_job *j, struct pilot_plan *p)
+{
+	struct pilot_plan clusters = { 0 };
+	pilot_plan_clusters(j, &clusters);
+	for (size_t i = 0; i < clusters.n; i++) {
+		const struct pilot_cluster_ref *ref = clusters.v[i].what;
+		if (clusters.v[i].how == PILOT_HOW_CLUSTER && by_eds(j, ref) &&
+			!is_passthrough(j, ref))
+			pilot_plan_add(j, p, clusters.v[i].name, endpoints_fp(j, ref),
+				PILOT_HOW_ENDPOINTS, ref);
+	}
+}
+
+bool pilot_plan_endpoints_one(struct pilot_job *j, const char *name, struct pilot_item *ret)
+{
+	struct pilot_cluster_name cn;
+	if (pilot_cluster_name_parse(name, &cn) < 0 || cn.inbound)
+		return false;
+	int svc = pilot_world_find(j->w, cn.host, j->p->ns);
+	if (svc < 0 || !j->clusters[svc])
+		return false;
+	int port = pilot_service_port(j->ix->svcs[svc], cn.port);
+	uint32_t id;
+	if (port < 0 || (*cn.subset && !find_subset(pilot_job_dr(j, cn.host, svc), cn.subset, &id)))
+		return false;
+	struct pilot_cluster_ref *ref = MT_ANEW(j->a, struct pilot_cluster_ref);
+	*ref = (struct pilot_cluster_ref){ (uint32_t)svc, (uint32_t)port,
+		mt_arena_strdup(j->a, cn.subset) };
+	if (!by_eds(j, ref) || is_passthrough(j, ref))
+		return false;
+	struct pilot_plan p = { 0 };
+	pilot_plan_add(
+		j, &p, mt_arena_strdup(j->a, name), endpoints_fp(j, ref), PILOT_HOW_ENDPOINTS, ref);
+	*ret = p.v[0];
+	return true;
+}
+
+static Endpoint__LbEndpoint *lb_endpoint(
+	struct pilot_job *j, const struct pilot_endpoint *e, size_t port)
+{
+	Endpoint__Endpoint *ep = pb_new(j->a, endpoint__endpoint);
+	const char *addr =
+		e->unix_socket ? mt_arena_printf(j->a, "unix://%s", e->address) : e->address;
+	ep->address = pb_bind(j->a, addr, e->ports[port]);
+	Endpoint__LbEndpoint *m = pb_new(j->a, endpoint__lb_endpoint);
+	m->host_identifier_case = ENDPOINT__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT;
+	m->endpoint = ep;
+	m->load_balancing_weight = pb_u32(j->a, e->weight ? e->weight : 1);
+	if (e->unhealthy)
+		m->health_status = CORE__HEALTH_STATUS__UNHEALTHY;
+	if (e->mtls)
+		m->metadata = pb_metadata(j->a, "envoy.transport_socket_match", "tlsMode", "istio");
+	return m;
+}
+
+static int loc_cmp(const void *pa, const void *pb)
+{
+	const struct pilot_endpoint *a = *(const struct pilot_endpoint *const *)pa;
+	const struct pilot_endpoint *b = *(const struct pilot_endpoint *const *)pb;
+	int r = strcmp(a->region, b->region);
+	if (!r)
+		r = strcmp(a->zone, b->zone);
+	if (!r)
+		r = strcmp(a->subzone, b->subzone);
+	if (!r)
+		r = strcmp(a->address, b->address);
+	return r ? r : (a > b) - (a < b);
+}
+
+static bool same_locality(const struct pilot_endpoint *a, const struct pilot_endpoint *b)
+{
+	return !strcmp(a->region, b->region) && !strcmp(a->zone, b->zone) &&
+		!strcmp(a->subzone, b->subzone);
+}
+
+static Endpoint__LocalityLbEndpoints *locality(struct pilot_job *j, const struct pilot_endpoint *e)
+{
+	Endpoint__LocalityLbEndpoints *l = pb_new(j->a, endpoint__locality_lb_endpoints);
+	l->load_balancing_weight = pb_u32(j->a, 0);
+	if (*e->region || *e->zone || *e->subzone) {
+		l->locality = pb_new(j->a, core__locality);
+		l->locality->region = pb_s(e->region);
+		l->locality->zone = pb_s(e->zone);
+		l->locality->sub_zone = pb_s(e->subzone);
+	}
+	return l;
+}
+
+Endpoint__ClusterLoadAssignment *pilot_load_assignment(
+	struct pilot_job *j, const char *name, const struct pilot_cluster_ref *ref)
+{
+	const struct pilot_endpoints *eps = pilot_world_eps(j->w, ref->svc);
+	const struct pilot_service *s = j->ix->svcs[ref->svc];
+	uint32_t subset_id = 0;
+	const Nw__Subset *sub = *ref->subset
+		? find_subset(pilot_job_dr(j, s->hostname, (int)ref->svc), ref->subset, &subset_id)
+		: NULL;
+	Endpoint__ClusterLoadAssignment *m = pb_new(j->a, endpoint__cluster_load_assignment);
+	m->cluster_name = pb_s(name);
+	pilot_prov_add(j, s->id);
+	pilot_prov_add(j, subset_id);
+	const struct pilot_endpoint **v = MT_ANEWN(j->a, const struct pilot_endpoint *, eps->n + 1);
+	size_t n = 0;
+	for (size_t i = 0; i < eps->n; i++)
+		if ((eps->v[i].ports[ref->port] || eps->v[i].unix_socket) &&
+			in_subset(&eps->v[i], sub))
+			v[n++] = &eps->v[i];
+	qsort(v, n, sizeof(*v), loc_cmp);
+	Endpoint__LocalityLbEndpoints *l = NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (!i || !same_locality(v[i - 1], v[i])) {
+			l = locality(j, v[i]);
+			pb_add(j->a, m, endpoints, l);
+		}
+		Endpoint__LbEndpoint *e = lb_endpoint(j, v[i], ref->port);
+		l->load_balancing_weight->value += e->load_balancing_weight->value;
+		pb_add(j->a, l, lb_endpoints, e);
+		pilot_prov_add(j, v[i]->id);
+	}
+	return m;
+}
+
+Endpoint__ClusterLoadAssignment *pilot_load_one(
+	struct pilot_job *j, const char *name, const char *addr, uint16_t port)
+{
+	Endpoint__LbEndpoint *e = pb_new(j->a, endpoint__lb_endpoint);
+	e->host_identifier_case = ENDPOINT__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT;
+	e->endpoint = pb_new(j->a, endpoint__endpoint);
+	e->endpoint->address = pb_bind(j->a, addr, port);
+	Endpoint__LocalityLbEndpoints *l = pb_new(j->a, endpoint__locality_lb_endpoints);
+	pb_add(j->a, l, lb_endpoints, e);
+	Endpoint__ClusterLoadAssignment *m = pb_new(j->a, endpoint__cluster_load_assignment);
+	m->cluster_name = pb_s(name);
+	pb_add(j->a, m, endpoints, l);
+	return m;
+}
+
+ProtobufCMessage *pilot_build_endpoints(struct pilot_job *j, const struct pilot_item *it)
+{
+	return &pilot_load_assignment(j, it->name, it->what)->base;
+}
+
+size_t pilot_clusters_of(struct pilot_job *j, uint32_t service, const char ***ret)
+{
+	const struct pilot_service *s = j->ix->svcs[service];
+	MT_VEC(const char *) v = { 0 };
+	if (j->clusters[service]) {
+		const struct pilot_dr *dr = pilot_job_dr(j, s->hostname, (int)service);
+		for (size_t p = 0; p < s->nports; p++) {
+			mt_vec_apush(
+				j->a, &v, pilot_out_name(j, s->ports[p].number, "", s->hostname));
+			for (size_t i = 0; dr && i < dr->nsubsets; i++)
+				mt_vec_apush(j->a, &v,
+					pilot_out_name(j, s->ports[p].number,
+						dr->subsets[i].spec->name, s->hostname));
+		}
+	}
+	*ret = v.v;
+	return v.n;
+}

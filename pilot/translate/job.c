@@ -1,0 +1,304 @@
+/* Jobs, plans and names: the frame that the files of translate/ share. */
+#include "pilot/translate/job.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/hash.h"
+#include "common/base/strs.h"
+#include "pilot/translate/cluster.h"
+#include "pilot/translate/endpoint.h"
+#include "pilot/translate/listener.h"
+#include "pilot/translate/route.h"
+
+struct pilot_job *pilot_job_new(
+	const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a)
+{
+	struct pilot_job *j = MT_ANEW(a, struct pilot_job);
+	j->w = w;
+	j->ix = w->ix;
+	j->mesh = &w->ix->mesh;
+	j->p = p;
+	j->a = a;
+	j->clusters = MT_ANEWN(a, uint8_t, w->ix->nsvcs + 1);
+	j->fp = mt_hash_mix(j->mesh->hash,
+		(uint64_t)p->type << 8 | (uint64_t)p->none << 7 | (uint64_t)p->sds << 6 |
+			(uint64_t)p->tproxy << 5 | (uint64_t)p->ipv6 << 4 | p->ipv4);
+	j->fp = mt_hash_mix(j->fp, mt_hash_str(p->ns));
+	j->fp = mt_hash_mix(j->fp, mt_hash_str(p->domain));
+	for (size_t i = 0; i < j->ix->nlabel_keys; i++) {
+		const char *v = pilot_label(p->labels, p->nlabels, j->ix->label_keys[i]);
+		j->fp = mt_hash_mix(j->fp, v ? mt_hash_str(v) : 3);
+	}
+	if (p->type == PILOT_ROUTER) {
+		pilot_scope_gateway(j);
+	} else {
+		pilot_scope_sidecar(j);
+		pilot_scope_inbound(j);
+	}
+	return j;
+}
+
+const struct pilot_notes *pilot_job_notes(const struct pilot_job *j)
+{
+	return &j->notes;
+}
+
+void pilot_prov_add(struct pilot_job *j, uint32_t id)
+{
+	if (id)
+		mt_vec_apush(j->a, &j->prov, id);
+}
+
+void pilot_plan_add(struct pilot_job *j, struct pilot_plan *p, const char *name, uint64_t fp,
+	enum pilot_how how, const void *what)
+{
+	struct pilot_item it = { name, mt_hash_mix(fp, j->fp), what, (uint8_t)how };
+	mt_vec_apush(j->a, p, it);
+}
+
+const char *pilot_out_name(struct pilot_job *j, uint16_t port, const char *subset, const char *host)
+{
+	return mt_arena_printf(j->a, "outbound|%u|%s|%s", port, subset, host);
+}
+
+int pilot_cluster_name_parse(const char *name, struct pilot_cluster_name *ret)
+{
+	size_t n = strlen(name);
+	if (n >= sizeof(ret->buf))
+		return MT_INVALID;
+	memcpy(ret->buf, name, n + 1);
+	char *port = strchr(ret->buf, '|');
+	char *subset = port ? strchr(port + 1, '|') : NULL;
+	char *host = subset ? strchr(subset + 1, '|') : NULL;
+	if (!host || strchr(host + 1, '|'))
+		return MT_INVALID;
+	*port++ = *subset++ = *host++ = '\0';
+	bool inbound = strcmp(ret->buf, "inbound") == 0;
+	char *end;
+	unsigned long v = strtoul(port, &end, 10);
+	if ((!inbound && strcmp(ret->buf, "outbound") != 0) || *end || end == port || v > 65535)
+		return MT_INVALID;
+	ret->inbound = inbound;
+	ret->port = (uint16_t)v;
+	ret->subset = subset;
+	ret->host = host;
+	return 0;
+}
+
+int pilot_job_service(struct pilot_job *j, const char *host, const char *ns, const char **ret_host)
+{
+	const char *full = pilot_host_resolve(j->a, host, ns, j->mesh->domain);
+	int i = pilot_world_find(j->w, full, j->p->ns);
+	if (i < 0 && !strchr(host, '.')) {
+		/* A ServiceEntry may use a bare name. */
+		i = pilot_world_find(j->w, host, j->p->ns);
+		if (i >= 0)
+			full = host;
+	}
+	*ret_host = full;
+	return i;
+}
+
+const struct pilot_dr *pilot_job_dr(struct pilot_job *j, const char *host, int svc)
+{
+	return pilot_index_dr(j->ix, host, j->p->ns, svc >= 0 ? j->ix->svcs[svc]->ns : j->p->ns);
+}
+
+/* "ns/host" of an egress listener against a namespace. */
+static bool egress_ns(struct pilot_job *j, const char *host, const char *ns, const char **ret_host)
+{
+	const char *slash = strchr(host, '/');
+	*ret_host = slash ? slash + 1 : host;
+	if (!slash)
+		return true;
+	size_t n = (size_t)(slash - host);
+	if (n == 1 && host[0] == '*')
+		return true;
+	if (n == 1 && host[0] == '.')
+		return strcmp(ns, j->p->ns) == 0;
+	return strlen(ns) == n && memcmp(host, ns, n) == 0;
+}
+
+bool pilot_egress_vs(struct pilot_job *j, const struct pilot_egress *e, const struct pilot_vs *vs)
+{
+	const Nw__VirtualService *s = vs->spec;
+	if (!pilot_exported(
+		    (const char *const *)s->export_to, s->n_export_to, vs->obj->ns, j->p->ns))
+		return false;
+	if (!e->spec)
+		return true;
+	for (size_t i = 0; i < e->spec->n_hosts; i++) {
+		const char *h;
+		if (!egress_ns(j, e->spec->hosts[i], vs->obj->ns, &h))
+			continue;
+		for (size_t k = 0; k < vs->nhosts; k++)
+			if (pilot_host_covers(h, vs->hosts[k]) ||
+				pilot_host_covers(vs->hosts[k], h))
+				return true;
+	}
+	return false;
+}
+
+const struct pilot_vs *pilot_job_vs(
+	struct pilot_job *j, const struct pilot_egress *e, const char *host)
+{
+	const struct pilot_vs_host *v;
+	size_t n = pilot_index_mesh_hosts(j->ix, host, &v);
+	for (size_t i = 0; i < n; i++)
+		if (pilot_egress_vs(j, e, v[i].vs))
+			return v[i].vs;
+	for (size_t i = 0; i < j->ix->nwild_hosts; i++) {
+		const struct pilot_vs_host *h = &j->ix->wild_hosts[i];
+		if (pilot_host_covers(h->host, host) && pilot_egress_vs(j, e, h->vs))
+			return h->vs;
+	}
+	return NULL;
+}
+
+bool pilot_job_labels(struct pilot_job *j, const void *entries, size_t n)
+{
+	/* Every map<string,string> entry has the same layout. */
+	Nw__HTTPMatchRequest__SourceLabelsEntry *const *v = entries;
+	for (size_t i = 0; i < n; i++)
+		if (!mt_streq(pilot_label(j->p->labels, j->p->nlabels, v[i]->key), v[i]->value))
+			return false;
+	return true;
+}
+
+static bool has_subset(const struct pilot_dr *dr, const char *name)
+{
+	for (size_t i = 0; dr && i < dr->nsubsets; i++)
+		if (strcmp(dr->subsets[i].spec->name, name) == 0)
+			return true;
+	return false;
+}
+
+static uint16_t dest_port(
+	struct pilot_job *j, const Nw__Destination *d, int svc, uint16_t listen_port)
+{
+	if (d->port && d->port->number)
+		return (uint16_t)d->port->number;
+	if (svc < 0)
+		return listen_port;
+	const struct pilot_service *s = j->ix->svcs[svc];
+	if (d->port && d->port->port_case == NW__PORT_SELECTOR__PORT_NAME)
+		for (size_t i = 0; i < s->nports; i++)
+			if (strcmp(s->ports[i].name, d->port->name) == 0)
+				return s->ports[i].number;
+	return s->nports == 1 ? s->ports[0].number : listen_port;
+}
+
+const char *pilot_dest_cluster(struct pilot_job *j, const Nw__Destination *d,
+	const struct pilot_vs *vs, uint16_t listen_port)
+{
+	const char *host;
+	int svc = pilot_job_service(j, d->host, vs->obj->ns, &host);
+	uint16_t port = dest_port(j, d, svc, listen_port);
+	if (svc < 0)
+		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, "spec", "no service %s", host);
+	else if (pilot_service_port(j->ix->svcs[svc], port) < 0)
+		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, "spec", "service %s has no port %u",
+			host, port);
+	if (*d->subset && !has_subset(pilot_job_dr(j, host, svc), d->subset))
+		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, "spec",
+			"no destination rule has subset %s of %s", d->subset, host);
+	return pilot_out_name(j, port, d->subset, host);
+}
+
+uint64_t pilot_dest_fp(struct pilot_job *j, const Nw__Destination *d, const struct pilot_vs *vs)
+{
+	const char *host;
+	int svc = pilot_job_service(j, d->host, vs->obj->ns, &host);
+	const struct pilot_dr *dr = pilot_job_dr(j, host, svc);
+	return mt_hash_mix(svc >= 0 ? j->ix->svcs[svc]->hash : 1, dr ? dr->hash : 2);
+}
+
+static int by_name(const void *pa, const void *pb)
+{
+	return strcmp(((const struct pilot_item *)pa)->name, ((const struct pilot_item *)pb)->name);
+}
+
+/* Two sources may name one resource (two listeners on one address): the first stays. */
+static void sort_plan(struct pilot_plan *p)
+{
+	if (p->n > 1)
+		qsort(p->v, p->n, sizeof(*p->v), by_name);
+	size_t k = 0;
+	for (size_t i = 0; i < p->n; i++)
+		if (!k || strcmp(p->v[k - 1].name, p->v[i].name) != 0)
+			p->v[k++] = p->v[i];
+	p->n = k;
+}
+
+void pilot_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret)
+{
+	struct pilot_plan p = { 0 };
+	switch (t) {
+	case PILOT_CLUSTERS: pilot_plan_clusters(j, &p); break;
+	case PILOT_CLUSTERS_INBOUND: pilot_plan_clusters_inbound(j, &p); break;
+	case PILOT_ENDPOINTS: pilot_plan_endpoints(j, &p); break;
+	case PILOT_LISTENERS: pilot_plan_listeners(j, &p); break;
+	case PILOT_LISTENERS_INBOUND: pilot_plan_listeners_inbound(j, &p); break;
+	case PILOT_ROUTES: pilot_plan_routes(j, &p); break;
+	case PILOT_TABLES: break;
+	}
+	sort_plan(&p);
+	*ret = p;
+}
+
+bool pilot_plan_one(
+	struct pilot_job *j, enum pilot_table t, const char *name, struct pilot_item *ret)
+{
+	if (t == PILOT_ENDPOINTS)
+		return pilot_plan_endpoints_one(j, name, ret);
+	struct pilot_plan p;
+	pilot_plan(j, t, &p);
+	for (size_t i = 0; i < p.n; i++)
+		if (strcmp(p.v[i].name, name) == 0) {
+			*ret = p.v[i];
+			return true;
+		}
+	return false;
+}
+
+static int id_cmp(const void *pa, const void *pb)
+{
+	uint32_t a = *(const uint32_t *)pa, b = *(const uint32_t *)pb;
+	return (a > b) - (a < b);
+}
+
+void pilot_built_finish(struct pilot_job *j, struct pilot_built *b)
+{
+	if (j->prov.n > 1)
+		qsort(j->prov.v, j->prov.n, sizeof(*j->prov.v), id_cmp);
+	size_t k = 0;
+	for (size_t i = 0; i < j->prov.n; i++)
+		if (!k || j->prov.v[k - 1] != j->prov.v[i])
+			j->prov.v[k++] = j->prov.v[i];
+	b->prov = j->prov.v;
+	b->nprov = k;
+	j->prov = (struct pilot_prov){ 0 };
+}
+
+void pilot_build(struct pilot_job *j, const struct pilot_item *it, struct pilot_built *ret)
+{
+	struct pilot_built b = { .name = it->name };
+	j->prov = (struct pilot_prov){ 0 };
+	switch ((enum pilot_how)it->how) {
+	case PILOT_HOW_CLUSTER:
+	case PILOT_HOW_CLUSTER_FIXED:
+	case PILOT_HOW_CLUSTER_INBOUND: b.msg = pilot_build_cluster(j, it); break;
+	case PILOT_HOW_ENDPOINTS: b.msg = pilot_build_endpoints(j, it); break;
+	case PILOT_HOW_LISTENER_OUT:
+	case PILOT_HOW_LISTENER_VIRTUAL_OUT:
+	case PILOT_HOW_LISTENER_VIRTUAL_IN:
+	case PILOT_HOW_LISTENER_IN:
+	case PILOT_HOW_LISTENER_GATEWAY: b.msg = pilot_build_listener(j, it); break;
+	case PILOT_HOW_ROUTE: b.msg = pilot_build_route(j, it); break;
+	case PILOT_HOW_VHOST: b.msg = pilot_build_vhost(j, it); break;
+	}
+	pilot_built_finish(j, &b);
+	*ret = b;
+}

@@ -1,0 +1,67 @@
+/* Listeners. Private to translate/. */
+#pragma once
+
+#include "envoy/config/listener/v3/listener.pb-c.h"
+#include "pilot/filter/filter.h"
+#include "pilot/translate/job.h"
+
+void pilot_plan_listeners(struct pilot_job *j, struct pilot_plan *p);
+void pilot_plan_listeners_inbound(struct pilot_job *j, struct pilot_plan *p);
+ProtobufCMessage *pilot_build_listener(struct pilot_job *j, const struct pilot_item *it);
+
+/* A port of a service behind an outbound listener. */
+struct pilot_out_target {
+	uint32_t svc;
+	uint32_t port;    /* index */
+	const char *cidr; /* of a wildcard listener: only this block */
+};
+struct pilot_out_listener {
+	const char *name;
+	const char *bind;
+	uint16_t port;
+	bool capture;
+	const struct pilot_egress *egress;
+	const char *route; /* RDS name: it is HTTP; NULL: TCP */
+	struct pilot_out_target *v;
+	size_t n;
+	size_t cap;
+	uint64_t fp;
+};
+/* Every outbound listener but the virtual one. Also tells which routes are named. */
+size_t pilot_out_listeners(struct pilot_job *j, struct pilot_out_listener **ret);
+Listener__Listener *pilot_build_out(struct pilot_job *j, const struct pilot_out_listener *o);
+Listener__Listener *pilot_build_gateway(struct pilot_job *j, const struct pilot_gw_port *g);
+Listener__Listener *pilot_build_inbound_own(struct pilot_job *j, const struct pilot_inbound *in);
+Listener__Listener *pilot_build_inbound_virtual(struct pilot_job *j);
+
+Listener__Listener *pilot_listener_new(struct pilot_job *j, const char *name, const char *bind,
+	uint16_t port, Core__TrafficDirection dir);
+Listener__FilterChain *pilot_chain_new(struct pilot_job *j, const char *name, Listener__Filter *f);
+/* The chain's match, made when it has none. */
+Listener__FilterChainMatch *pilot_chain_match(struct pilot_job *j, Listener__FilterChain *c);
+void pilot_listener_filter(
+	struct pilot_job *j, Listener__Listener *l, const char *name, const char *type);
+void pilot_tls_inspector(struct pilot_job *j, Listener__Listener *l); /* once a listener */
+
+struct pilot_hcm {
+	struct pilot_filter_in f;
+	const char *stat_prefix;
+	const char *rds;
+	Route__RouteConfiguration *routes; /* inline, when rds is NULL */
+	bool h2_only;
+	bool mtls;
+};
+Listener__Filter *pilot_hcm_filter(struct pilot_job *j, const struct pilot_hcm *h);
+Listener__Filter *pilot_tcp_filter(struct pilot_job *j, const struct pilot_filter_in *f,
+	const char *stat_prefix, const char *cluster);
+/* Weighted destinations of a tcp or tls route. */
+Listener__Filter *pilot_tcp_route_filter(struct pilot_job *j, const struct pilot_filter_in *f,
+	const char *stat_prefix, Nw__RouteDestination **dst, size_t n, const struct pilot_vs *vs,
+	uint16_t port);
+const char *pilot_listener_name(struct pilot_job *j, const char *bind, uint16_t port);
+/* RDS name of an HTTPS server of a gateway. */
+const char *pilot_https_route(struct pilot_job *j, const struct pilot_gw_server *s);
+bool pilot_server_plain_http(const Nw__Server *s);
+/* Hosts that a virtual service claims on a gateway's server: array in the arena. */
+size_t pilot_server_hosts(struct pilot_job *j, const struct pilot_gw_server *s,
+	const struct pilot_vs *vs, const char ***ret);

@@ -1,0 +1,173 @@
+/* Inbound listeners and chains.
+ *
+ * Mutual TLS of a port: STRICT has one chain that requires it, and no other chain may match, so that
+ * plaintext is refused. PERMISSIVE has two: the mesh's own TLS is told by its ALPN ("istio"), all
+ * else, the application's own TLS included, passes as it is. DISABLE has the second alone. */
+#include <string.h>
+
+#include "common/base/strs.h"
+#include "pilot/translate/listener.h"
+#include "pilot/translate/tls.h"
+
+static Route__RouteConfiguration *inbound_routes(
+	struct pilot_job *j, const struct pilot_inbound *in)
+{
+	struct mt_arena *a = j->a;
+	Route__RouteAction *act = pb_new(a, route__route_action);
+	act->cluster_specifier_case = ROUTE__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
+	act->cluster = pb_s(in->cluster);
+	act->timeout = pb_dur(a, 0);
+	Route__Route *r = pb_new(a, route__route);
+	r->name = pb_s("default");
+	r->match = pb_new(a, route__route_match);
+	r->match->path_specifier_case = ROUTE__ROUTE_MATCH__PATH_SPECIFIER_PREFIX;
+	r->match->prefix = pb_s("/");
+	r->action_case = ROUTE__ROUTE__ACTION_ROUTE;
+	r->route = act;
+	r->decorator = pb_new(a, route__decorator);
+	r->decorator->operation = mt_arena_printf(a, "%s:%u/*",
+		in->svc ? in->svc->hostname : "inbound", in->svc ? in->svc_port : in->port);
+	Route__VirtualHost *v = pb_new(a, route__virtual_host);
+	v->name = mt_arena_printf(a, "inbound|http|%u", in->port);
+	pb_add(a, v, domains, pb_s("*"));
+	pb_add(a, v, routes, r);
+	const ProtobufCMessage *facts = pilot_mixer_inbound(j, in);
+	if (facts) {
+		Route__VirtualHost__TypedPerFilterConfigEntry *e =
+			pb_new(a, route__virtual_host__typed_per_filter_config_entry);
+		e->key = pb_s(pilot_mixer_name);
+		e->value = mt_pb_any(a, facts);
+		pb_add(a, v, typed_per_filter_config, e);
+	}
+	Route__RouteConfiguration *rc = pb_new(a, route__route_configuration);
+	rc->name = pb_s(in->cluster);
+	rc->validate_clusters = pb_bool(a, false);
+	pb_add(a, rc, virtual_hosts, v);
+	return rc;
+}
+
+static Listener__FilterChain *chain(struct pilot_job *j, const struct pilot_inbound *in, bool tls)
+{
+	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, in };
+	bool http = pilot_protocol_is_http(in->protocol);
+	Listener__Filter *filter;
+	if (http) {
+		struct pilot_hcm h = { .f = f,
+			.routes = inbound_routes(j, in),
+			.mtls = tls,
+			.stat_prefix = mt_arena_printf(j->a, "inbound_%s_%u",
+				in->bind && !mt_str_prefix(in->bind, "unix://") ? in->bind
+										: "0.0.0.0",
+				in->port) };
+		filter = pilot_hcm_filter(j, &h);
+	} else {
+		filter = pilot_tcp_filter(j, &f, in->cluster, in->cluster);
+	}
+	Listener__FilterChain *c = pilot_chain_new(
+		j, mt_arena_printf(j->a, "%s%s", in->cluster, tls ? "mtls" : "plain"), filter);
+	if (tls)
+		c->transport_socket = pilot_tls_mesh_downstream(j, http);
+	return c;
+}
+
+static void add_chains(struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in)
+{
+	uint16_t port = in->capture ? in->port : 0;
+	if (in->mtls != PILOT_MTLS_DISABLE) {
+		Listener__FilterChain *c = chain(j, in, true);
+		if (port)
+			pilot_chain_match(j, c)->destination_port = pb_u32(j->a, port);
+		if (in->mtls == PILOT_MTLS_PERMISSIVE) {
+			pilot_chain_match(j, c)->transport_protocol = pb_s("tls");
+			pb_add(j->a, pilot_chain_match(j, c), application_protocols, pb_s("istio"));
+			pilot_tls_inspector(j, l);
+		}
+		pb_add(j->a, l, filter_chains, c);
+	}
+	if (in->mtls != PILOT_MTLS_STRICT) {
+		Listener__FilterChain *c = chain(j, in, false);
+		if (port)
+			pilot_chain_match(j, c)->destination_port = pb_u32(j->a, port);
+		pb_add(j->a, l, filter_chains, c);
+	}
+	pilot_prov_add(j, in->svc ? in->svc->id : 0);
+	pilot_prov_add(j, in->mtls_id);
+}
+
+Listener__Listener *pilot_build_inbound_own(struct pilot_job *j, const struct pilot_inbound *in)
+{
+	Listener__Listener *l = pilot_listener_new(j, pilot_listener_name(j, in->bind, in->port),
+		in->bind, in->port, CORE__TRAFFIC_DIRECTION__INBOUND);
+	add_chains(j, l, in);
+	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
+	return l;
+}
+
+/* A strict port of a proxy without certificates: closed. */
+static void add_closed(struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in)
+{
+	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, in };
+	Listener__FilterChain *c =
+		pilot_chain_new(j, mt_arena_printf(j->a, "%sclosed", in->cluster),
+			pilot_tcp_filter(j, &f, "BlackHoleCluster", "BlackHoleCluster"));
+	pilot_chain_match(j, c)->destination_port = pb_u32(j->a, in->port);
+	pb_add(j->a, l, filter_chains, c);
+	pilot_job_note(j, in->mtls_id, PILOT_NOTE_PENDING, "",
+		"port %u is strict and the proxy has no certificates", in->port);
+}
+
+/* Ports that no service has: passed on, under the workload's mutual TLS mode. */
+static void add_rest(struct pilot_job *j, Listener__Listener *l)
+{
+	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, NULL };
+	static const char cluster[] = "InboundPassthroughCluster";
+	uint32_t id;
+	enum pilot_mtls mode = pilot_index_mtls(j->ix, j->p, NULL, 0, &id);
+	bool closed = mode == PILOT_MTLS_STRICT && !j->p->sds;
+	if (mode != PILOT_MTLS_DISABLE && j->p->sds) {
+		Listener__FilterChain *c =
+			pilot_chain_new(j, "rest-mtls", pilot_tcp_filter(j, &f, cluster, cluster));
+		c->transport_socket = pilot_tls_mesh_downstream(j, false);
+		if (mode == PILOT_MTLS_PERMISSIVE) {
+			pilot_chain_match(j, c)->transport_protocol = pb_s("tls");
+			pb_add(j->a, pilot_chain_match(j, c), application_protocols, pb_s("istio"));
+			pilot_tls_inspector(j, l);
+		}
+		pb_add(j->a, l, filter_chains, c);
+	}
+	if (mode != PILOT_MTLS_STRICT || closed) {
+		const char *to = closed ? "BlackHoleCluster" : cluster;
+		pb_add(j->a, l, filter_chains,
+			pilot_chain_new(j, "rest-plain", pilot_tcp_filter(j, &f, to, to)));
+	}
+	pilot_prov_add(j, id);
+}
+
+Listener__Listener *pilot_build_inbound_virtual(struct pilot_job *j)
+{
+	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, NULL };
+	Listener__Listener *l = pilot_listener_new(j, "virtualInbound",
+		j->p->ipv4 || !j->p->ipv6 ? "0.0.0.0" : "::", j->mesh->inbound_port,
+		CORE__TRAFFIC_DIRECTION__INBOUND);
+	pilot_listener_filter(j, l, "envoy.filters.listener.original_dst",
+		"envoy.extensions.filters.listener.original_dst.v3.OriginalDst");
+	if (j->p->tproxy)
+		l->transparent = pb_bool(j->a, true);
+	/* Not redirected, so its destination is this listener: never send it to itself. */
+	Listener__FilterChain *self = pilot_chain_new(j, "virtualInbound-trap",
+		pilot_tcp_filter(j, &f, "BlackHoleCluster", "BlackHoleCluster"));
+	pilot_chain_match(j, self)->destination_port = pb_u32(j->a, j->mesh->inbound_port);
+	pb_add(j->a, l, filter_chains, self);
+	for (size_t i = 0; i < j->ninbound; i++) {
+		const struct pilot_inbound *in = &j->inbound[i];
+		if (!in->capture || in->port == j->mesh->inbound_port)
+			continue;
+		if (in->mtls == PILOT_MTLS_STRICT && !j->p->sds)
+			add_closed(j, l, in);
+		else
+			add_chains(j, l, in);
+	}
+	add_rest(j, l);
+	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
+	return l;
+}

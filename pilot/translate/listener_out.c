@@ -1,0 +1,335 @@
+/* Outbound listeners: which there are, and their chains.
+ *
+ * HTTP services of a port share one listener on the wildcard address; the Host header decides. A TCP
+ * service has the listener of its virtual address, or without one the wildcard: there the first (by
+ * name) has the port. TLS services share a wildcard listener by server name. What cannot be told
+ * apart is noted, the first stays: an update with a conflict in it would be refused whole. */
+#include <string.h>
+
+#include "common/base/cidr.h"
+#include "common/base/hash.h"
+#include "common/base/strs.h"
+#include "pilot/translate/listener.h"
+
+struct outs {
+	struct pilot_job *j;
+	struct pilot_out_listener *v;
+	size_t n;
+	size_t cap;
+};
+
+static struct pilot_out_listener *get(
+	struct outs *o, const struct pilot_egress *e, const char *bind, uint16_t port)
+{
+	/* The last ones are the likeliest: services come in order of ports and egress listeners. */
+	for (size_t i = o->n; i-- > 0;)
+		if (o->v[i].port == port && strcmp(o->v[i].bind, bind) == 0)
+			return &o->v[i];
+	struct pilot_out_listener l = { .name = pilot_listener_name(o->j, bind, port),
+		.bind = bind,
+		.port = port,
+		.capture = e->capture,
+		.egress = e };
+	mt_vec_apush(o->j->a, o, l);
+	return &o->v[o->n - 1];
+}
+
+static bool is_sni(const struct pilot_job *j, const struct pilot_out_target *t)
+{
+	return pilot_protocol_is_tls(j->ix->svcs[t->svc]->ports[t->port].protocol);
+}
+
+static uint64_t target_fp(struct pilot_job *j, const struct pilot_egress *e, uint32_t svc)
+{
+	const struct pilot_service *s = j->ix->svcs[svc];
+	const struct pilot_vs *vs = pilot_job_vs(j, e, s->hostname);
+	uint64_t h = mt_hash_mix(s->hash, vs ? vs->obj->hash : 0);
+	for (size_t i = 0; vs && i < vs->spec->n_tcp; i++)
+		for (size_t k = 0; k < vs->spec->tcp[i]->n_route; k++)
+			h = mt_hash_mix(
+				h, pilot_dest_fp(j, vs->spec->tcp[i]->route[k]->destination, vs));
+	for (size_t i = 0; vs && i < vs->spec->n_tls; i++)
+		for (size_t k = 0; k < vs->spec->tls[i]->n_route; k++)
+			h = mt_hash_mix(
+				h, pilot_dest_fp(j, vs->spec->tls[i]->route[k]->destination, vs));
+	return h;
+}
+
+static void add_target(struct outs *o, const struct pilot_egress *e, const char *bind, uint32_t svc,
+	uint32_t port, const char *cidr)
+{
+	struct pilot_job *j = o->j;
+	const struct pilot_service *s = j->ix->svcs[svc];
+	struct pilot_out_listener *l = get(o, e, bind, e->port ? e->port : s->ports[port].number);
+	struct pilot_out_target t = { svc, port, cidr };
+	if (l->egress != e)
+		return;
+	if (l->route) {
+		pilot_job_note(j, s->id, PILOT_NOTE_SHADOWED, "spec.ports",
+			"port %u of %s is taken by an HTTP listener", l->port, s->hostname);
+		return;
+	}
+	for (size_t i = 0; i < l->n && !is_sni(j, &t) && !cidr; i++)
+		if (!is_sni(j, &l->v[i]) && !l->v[i].cidr) {
+			pilot_job_note(j, s->id, PILOT_NOTE_SHADOWED, "spec.ports",
+				"port %u of %s is taken by %s", l->port, s->hostname,
+				j->ix->svcs[l->v[i].svc]->hostname);
+			return;
+		}
+	mt_vec_apush(j->a, l, t);
+	l->fp = mt_hash_mix(l->fp, target_fp(j, e, svc));
+	l->fp = mt_hash_mix(l->fp, (uint64_t)port << 1 | (cidr != NULL));
+}
+
+static void http_listener(struct outs *o, const struct pilot_egress *e, const char *bind,
+	uint16_t port, const char *route)
+{
+	struct pilot_out_listener *l = get(o, e, bind, port);
+	if (l->egress != e || l->route)
+		return;
+	l->route = route ? route : mt_arena_printf(o->j->a, "%u", port);
+	l->n = 0;
+	l->fp = mt_hash_mix(mt_hash_str(l->route), 5);
+}
+
+static const char *any(const struct pilot_job *j)
+{
+	return j->p->ipv4 || !j->p->ipv6 ? "0.0.0.0" : "::";
+}
+
+static void tcp_service(struct outs *o, const struct pilot_egress *e, uint32_t svc, uint32_t port)
+{
+	const struct pilot_service *s = o->j->ix->svcs[svc];
+	struct mt_ip ip;
+	if (e->bind) {
+		add_target(o, e, e->bind, svc, port, NULL);
+		return;
+	}
+	for (size_t i = 0; i < s->naddresses; i++)
+		if (mt_ip_parse(s->addresses[i], &ip) == 0)
+			add_target(o, e, s->addresses[i], svc, port, NULL);
+		else
+			add_target(o, e, any(o->j), svc, port, s->addresses[i]);
+	if (!s->naddresses)
+		add_target(o, e, any(o->j), svc, port, NULL);
+}
+
+/* Two rounds: HTTP first, so that it has the wildcard address of its ports. */
+static void catch_all(struct outs *o, const struct pilot_egress *e, bool http)
+{
+	struct pilot_job *j = o->j;
+	for (size_t i = 0; i < e->nsvcs; i++) {
+		const struct pilot_service *s = j->ix->svcs[e->svcs[i]];
+		for (uint32_t k = 0; k < s->nports; k++) {
+			bool own = false; /* another egress listener has this port */
+			for (size_t m = 0; m < j->negress; m++)
+				own = own || j->egress[m].port == s->ports[k].number;
+			if (own || s->ports[k].protocol == PILOT_UDP ||
+				pilot_protocol_is_http(s->ports[k].protocol) != http)
+				continue;
+			if (http)
+				http_listener(
+					o, e, e->bind ? e->bind : any(j), s->ports[k].number, NULL);
+			else
+				tcp_service(o, e, e->svcs[i], k);
+		}
+	}
+}
+
+static void one_port(struct outs *o, const struct pilot_egress *e)
+{
+	struct pilot_job *j = o->j;
+	if (pilot_protocol_is_http(e->protocol)) {
+		http_listener(o, e, e->bind ? e->bind : any(j), e->port, e->route);
+		return;
+	}
+	for (size_t i = 0; i < e->nsvcs; i++) {
+		int k = pilot_service_port(j->ix->svcs[e->svcs[i]], e->port);
+		if (k >= 0 && !pilot_protocol_is_http(j->ix->svcs[e->svcs[i]]->ports[k].protocol))
+			tcp_service(o, e, e->svcs[i], (uint32_t)k);
+	}
+}
+
+size_t pilot_out_listeners(struct pilot_job *j, struct pilot_out_listener **ret)
+{
+	struct outs o = { .j = j };
+	for (size_t i = 0; i < j->negress; i++)
+		if (j->egress[i].port)
+			one_port(&o, &j->egress[i]);
+	for (int round = 0; round < 2; round++)
+		for (size_t i = 0; i < j->negress; i++)
+			if (!j->egress[i].port)
+				catch_all(&o, &j->egress[i], round == 0);
+	size_t n = 0;
+	for (size_t i = 0; i < o.n; i++)
+		if (o.v[i].route || o.v[i].n)
+			o.v[n++] = o.v[i];
+	*ret = o.v;
+	return n;
+}
+
+/* ---- chains ---- */
+
+static bool l4_applies(struct pilot_job *j, const Nw__L4MatchAttributes *m, uint16_t port)
+{
+	bool mesh = m->n_gateways == 0;
+	for (size_t i = 0; i < m->n_gateways; i++)
+		mesh = mesh || strcmp(m->gateways[i], "mesh") == 0;
+	return mesh && (!m->port || m->port == port) &&
+		pilot_job_labels(j, m->source_labels, m->n_source_labels) &&
+		(!*m->source_namespace || strcmp(m->source_namespace, j->p->ns) == 0);
+}
+
+static bool tls_applies(struct pilot_job *j, const Nw__TLSMatchAttributes *m, uint16_t port)
+{
+	bool mesh = m->n_gateways == 0;
+	for (size_t i = 0; i < m->n_gateways; i++)
+		mesh = mesh || strcmp(m->gateways[i], "mesh") == 0;
+	return mesh && (!m->port || m->port == port) &&
+		pilot_job_labels(j, m->source_labels, m->n_source_labels) &&
+		(!*m->source_namespace || strcmp(m->source_namespace, j->p->ns) == 0);
+}
+
+struct chains {
+	struct pilot_job *j;
+	Listener__Listener *l;
+	const struct pilot_out_listener *o;
+	struct pilot_filter_in f;
+	const char **seen; /* matches, as text */
+	size_t nseen;
+	size_t cap;
+};
+
+/* Adds a chain unless one with the same match is there: Envoy would refuse the listener. */
+static void add_chain(struct chains *c, uint32_t id, Listener__Filter *filter, char **sni,
+	size_t nsni, char **cidrs, size_t ncidrs)
+{
+	struct pilot_job *j = c->j;
+	char *key = mt_arena_strdup(j->a, "");
+	Listener__FilterChain *fc = pilot_chain_new(j, "", filter);
+	for (size_t i = 0; i < nsni; i++) {
+		key = mt_arena_printf(j->a, "%s s:%s", key, sni[i]);
+		if (strcmp(sni[i], "*") != 0)
+			pb_add(j->a, pilot_chain_match(j, fc), server_names, sni[i]);
+	}
+	for (size_t i = 0; i < ncidrs; i++) {
+		Core__CidrRange *r = pb_cidr(j->a, cidrs[i]);
+		key = mt_arena_printf(j->a, "%s c:%s", key, cidrs[i]);
+		if (r)
+			pb_add(j->a, pilot_chain_match(j, fc), prefix_ranges, r);
+	}
+	for (size_t i = 0; i < c->nseen; i++)
+		if (strcmp(c->seen[i], key) == 0) {
+			pilot_job_note(j, id, PILOT_NOTE_SHADOWED, "spec",
+				"another rule has the same match on listener %s", c->o->name);
+			return;
+		}
+	struct {
+		const char **v;
+		size_t n, cap;
+	} seen = { c->seen, c->nseen, c->cap };
+	mt_vec_apush(j->a, &seen, (const char *)key);
+	c->seen = seen.v;
+	c->nseen = seen.n;
+	c->cap = seen.cap;
+	if (fc->filter_chain_match) {
+		if (nsni)
+			pilot_tls_inspector(j, c->l);
+		pb_add(j->a, c->l, filter_chains, fc);
+	} else {
+		c->l->default_filter_chain = fc;
+	}
+	pilot_prov_add(j, id);
+}
+
+/* Rules of the virtual service for a TCP port. true: everything has a rule. */
+static bool tcp_rules(struct chains *c, const struct pilot_vs *vs, uint16_t port, const char *stat,
+	char **cidr, size_t ncidr)
+{
+	for (size_t i = 0; vs && i < vs->spec->n_tcp; i++) {
+		const Nw__TCPRoute *r = vs->spec->tcp[i];
+		for (size_t m = 0; m < (r->n_match ? r->n_match : 1); m++) {
+			const Nw__L4MatchAttributes *at = r->n_match ? r->match[m] : NULL;
+			if (at && !l4_applies(c->j, at, port))
+				continue;
+			bool nets = at && at->n_destination_subnets;
+			add_chain(c, vs->id,
+				pilot_tcp_route_filter(
+					c->j, &c->f, stat, r->route, r->n_route, vs, port),
+				NULL, 0, nets ? at->destination_subnets : cidr,
+				nets ? at->n_destination_subnets : ncidr);
+			if (!nets)
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool tls_rules(struct chains *c, const struct pilot_vs *vs, uint16_t port, const char *stat)
+{
+	bool any_rule = false;
+	for (size_t i = 0; vs && i < vs->spec->n_tls; i++) {
+		const Nw__TLSRoute *r = vs->spec->tls[i];
+		for (size_t m = 0; m < r->n_match; m++) {
+			const Nw__TLSMatchAttributes *at = r->match[m];
+			if (!tls_applies(c->j, at, port))
+				continue;
+			add_chain(c, vs->id,
+				pilot_tcp_route_filter(
+					c->j, &c->f, stat, r->route, r->n_route, vs, port),
+				at->sni_hosts, at->n_sni_hosts, at->destination_subnets,
+				at->n_destination_subnets);
+			any_rule = true;
+		}
+	}
+	return any_rule;
+}
+
+static void target_chains(struct chains *c, const struct pilot_out_target *t)
+{
+	struct pilot_job *j = c->j;
+	const struct pilot_service *s = j->ix->svcs[t->svc];
+	uint16_t port = s->ports[t->port].number;
+	const struct pilot_vs *vs = pilot_job_vs(j, c->o->egress, s->hostname);
+	const char *cluster = pilot_out_name(j, port, "", s->hostname);
+	char *cidr = pb_s(t->cidr);
+	size_t ncidr = t->cidr ? 1 : 0;
+	pilot_prov_add(j, s->id);
+	if (is_sni(j, t)) {
+		char *name = pb_s(s->hostname);
+		/* On a virtual address of its own the service needs no name to be told. */
+		bool own = strcmp(c->o->bind, any(j)) != 0 && !c->o->egress->bind;
+		if (!tls_rules(c, vs, port, cluster))
+			add_chain(c, s->id, pilot_tcp_filter(j, &c->f, cluster, cluster), &name,
+				own ? 0 : 1, &cidr, ncidr);
+		return;
+	}
+	if (!tcp_rules(c, vs, port, cluster, &cidr, ncidr))
+		add_chain(c, s->id, pilot_tcp_filter(j, &c->f, cluster, cluster), NULL, 0, &cidr,
+			ncidr);
+}
+
+Listener__Listener *pilot_build_out(struct pilot_job *j, const struct pilot_out_listener *o)
+{
+	struct chains c = { .j = j, .o = o, .f = { j, PILOT_AT_OUTBOUND, NULL } };
+	Listener__Listener *l =
+		pilot_listener_new(j, o->name, o->bind, o->port, CORE__TRAFFIC_DIRECTION__OUTBOUND);
+	if (o->capture)
+		l->bind_to_port = pb_bool(j->a, false);
+	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
+	if (o->route) {
+		struct pilot_hcm h = { .f = c.f,
+			.rds = o->route,
+			.stat_prefix = mt_arena_printf(j->a, "outbound_%s", o->name) };
+		pb_add(j->a, l, filter_chains, pilot_chain_new(j, "", pilot_hcm_filter(j, &h)));
+		return l;
+	}
+	c.l = l;
+	for (size_t i = 0; i < o->n; i++)
+		target_chains(&c, &o->v[i]);
+	if (!l->default_filter_chain && o->capture) {
+		const char *to = j->passthrough ? "PassthroughCluster" : "BlackHoleCluster";
+		l->default_filter_chain = pilot_chain_new(j, "", pilot_tcp_filter(j, &c.f, to, to));
+	}
+	return l;
+}

@@ -1,0 +1,380 @@
+/* Planning route configurations: which there are, and their virtual hosts with fingerprints.
+ *
+ * A domain may stand once in a route configuration, or Envoy refuses it whole: the first virtual host
+ * keeps a domain (services are sorted by name, rules by age), the others lose it and a note says so.
+ * Ports in Host headers are ignored, but in the routes of an HTTP proxy port, where the port tells
+ * services apart. */
+#include "pilot/translate/route.h"
+
+#include <string.h>
+
+#include "common/base/cidr.h"
+#include "common/base/hash.h"
+#include "common/base/strs.h"
+#include "pilot/filter/filter.h"
+#include "pilot/translate/listener.h"
+
+/* Set of the domains of one route configuration: open addressing in the arena. */
+struct domains {
+	struct mt_arena *a;
+	const char **slot;
+	size_t cap; /* a power of two */
+	size_t n;
+};
+
+static bool domain_put(struct domains *d, const char *s)
+{
+	if (2 * (d->n + 1) > d->cap) {
+		struct domains old = *d;
+		d->cap = old.cap ? 4 * old.cap : 64;
+		d->slot = MT_ANEWN(d->a, const char *, d->cap);
+		d->n = 0;
+		for (size_t i = 0; i < old.cap; i++)
+			if (old.slot[i])
+				domain_put(d, old.slot[i]);
+	}
+	size_t i = mt_hash_str(s) & (d->cap - 1);
+	for (; d->slot[i]; i = (i + 1) & (d->cap - 1))
+		if (strcmp(d->slot[i], s) == 0)
+			return false;
+	d->slot[i] = s;
+	d->n++;
+	return true;
+}
+
+struct vhosts {
+	struct pilot_job *j;
+	struct pilot_route_ref *rc;
+	struct domains seen;
+	bool ports; /* domains carry ports */
+};
+
+static void add_domain(struct vhosts *v, struct pilot_vhost_ref *ref, const char *d)
+{
+	struct {
+		const char **v;
+		size_t n, cap;
+	} list = { ref->domains, ref->ndomains, 0 };
+	if (!domain_put(&v->seen, d))
+		return;
+	/* At most 16 a virtual host: room is made once. */
+	if (!list.v)
+		list.v = MT_ANEWN(v->j->a, const char *, 64);
+	if (list.n < 64)
+		list.v[list.n++] = d;
+	ref->domains = list.v;
+	ref->ndomains = list.n;
+}
+
+static void add_name(struct vhosts *v, struct pilot_vhost_ref *ref, const char *name, uint16_t port)
+{
+	if (!v->ports || port == 80)
+		add_domain(v, ref, name);
+	if (v->ports)
+		add_domain(v, ref, mt_arena_printf(v->j->a, "%s:%u", name, port));
+}
+
+/* reviews.default.svc.cluster.local: "reviews" for its own namespace, "reviews.default" and
+ * "reviews.default.svc" for all. */
+static void short_names(
+	struct vhosts *v, struct pilot_vhost_ref *ref, const char *host, uint16_t port)
+{
+	struct pilot_job *j = v->j;
+	const char *suffix = mt_arena_printf(j->a, ".svc.%s", j->mesh->domain);
+	if (!mt_str_suffix(host, suffix) || pilot_host_is_wild(host))
+		return;
+	size_t n = strlen(host) - strlen(suffix);
+	const char *both = mt_arena_strndup(j->a, host, n); /* "reviews.default" */
+	const char *dot = strrchr(both, '.');
+	if (!dot)
+		return;
+	if (strcmp(dot + 1, j->p->ns) == 0)
+		add_name(v, ref, mt_arena_strndup(j->a, both, (size_t)(dot - both)), port);
+	add_name(v, ref, both, port);
+	add_name(v, ref, mt_arena_printf(j->a, "%s.svc", both), port);
+}
+
+static uint64_t vs_fp(struct pilot_job *j, const struct pilot_vs *vs)
+{
+	const Nw__VirtualService *s = vs->spec;
+	uint64_t h = mt_hash_mix(vs->obj->hash, vs->id);
+	for (size_t i = 0; i < s->n_http; i++) {
+		const Nw__HTTPRoute *r = s->http[i];
+		for (size_t k = 0; k < r->n_route; k++)
+			if (r->route[k]->destination)
+				h = mt_hash_mix(h, pilot_dest_fp(j, r->route[k]->destination, vs));
+		if (r->mirror)
+			h = mt_hash_mix(h, pilot_dest_fp(j, r->mirror, vs));
+		for (size_t k = 0; k < r->n_mirrors; k++)
+			if (r->mirrors[k]->destination)
+				h = mt_hash_mix(
+					h, pilot_dest_fp(j, r->mirrors[k]->destination, vs));
+	}
+	return h;
+}
+
+static void put(struct vhosts *v, const char *name, const struct pilot_vhost_ref *tmp)
+{
+	struct pilot_job *j = v->j;
+	if (!tmp->ndomains)
+		return;
+	struct pilot_vhost_ref *ref = MT_ANEW(j->a, struct pilot_vhost_ref);
+	*ref = *tmp;
+	uint64_t fp = mt_hash_mix(mt_hash_str(name), (uint64_t)ref->kind << 32 | ref->port);
+	fp = mt_hash_mix(fp, (uint64_t)ref->passthrough << 1 | ref->require_tls);
+	for (size_t i = 0; i < ref->ndomains; i++)
+		fp = mt_hash_mix(fp, mt_hash_str(ref->domains[i]));
+	if (ref->svc >= 0) {
+		const struct pilot_service *s = j->ix->svcs[ref->svc];
+		const struct pilot_dr *dr = pilot_job_dr(j, s->hostname, ref->svc);
+		fp = mt_hash_mix(fp, mt_hash_mix(s->hash, dr ? dr->hash : 0));
+	}
+	for (size_t i = 0; i < ref->nvs; i++)
+		fp = mt_hash_mix(fp, vs_fp(j, ref->vs[i]));
+	if (ref->server)
+		fp = mt_hash_mix(fp, mt_hash_str(ref->server->gw->name));
+	pilot_plan_add(j, &v->rc->vhosts, name, fp, PILOT_HOW_VHOST, ref);
+}
+
+static void one_vs(struct vhosts *v, struct pilot_vhost_ref *ref, const struct pilot_vs *vs)
+{
+	if (!vs)
+		return;
+	ref->vs = MT_ANEWN(v->j->a, const struct pilot_vs *, 1);
+	ref->vs[0] = vs;
+	ref->nvs = 1;
+}
+
+static void service_vhost(struct vhosts *v, uint32_t svc, uint16_t port)
+{
+	struct pilot_job *j = v->j;
+	const struct pilot_service *s = j->ix->svcs[svc];
+	struct pilot_vhost_ref ref = { .kind = PILOT_VHOST_SERVICE, .svc = (int)svc, .port = port };
+	struct mt_ip ip;
+	one_vs(v, &ref, pilot_job_vs(j, v->rc->egress, s->hostname));
+	add_name(v, &ref, s->hostname, port);
+	short_names(v, &ref, s->hostname, port);
+	for (size_t i = 0; i < s->naddresses; i++)
+		if (mt_ip_parse(s->addresses[i], &ip) == 0)
+			add_name(v, &ref,
+				ip.len == 16 ? mt_arena_printf(j->a, "[%s]", s->addresses[i])
+					     : s->addresses[i],
+				port);
+	put(v, mt_arena_printf(j->a, "%s:%u", s->hostname, port), &ref);
+}
+
+/* Hosts that only a virtual service knows. */
+static void rule_vhosts(struct vhosts *v)
+{
+	struct pilot_job *j = v->j;
+	uint16_t port = v->rc->port ? v->rc->port : 80;
+	for (size_t i = 0; i < j->ix->nvss; i++) {
+		const struct pilot_vs *vs = &j->ix->vss[i];
+		if (!vs->mesh || !vs->spec->n_http || !pilot_egress_vs(j, v->rc->egress, vs))
+			continue;
+		for (size_t k = 0; k < vs->nhosts; k++) {
+			if (pilot_world_find(j->w, vs->hosts[k], j->p->ns) >= 0)
+				continue;
+			struct pilot_vhost_ref ref = {
+				.kind = PILOT_VHOST_RULE, .svc = -1, .port = port
+			};
+			one_vs(v, &ref, vs);
+			add_name(v, &ref, vs->hosts[k], port);
+			short_names(v, &ref, vs->hosts[k], port);
+			put(v, mt_arena_printf(j->a, "%s:%u", vs->hosts[k], port), &ref);
+		}
+	}
+}
+
+static void sidecar_vhosts(struct vhosts *v)
+{
+	struct pilot_job *j = v->j;
+	const struct pilot_egress *e = v->rc->egress;
+	for (size_t i = 0; i < e->nsvcs; i++) {
+		const struct pilot_service *s = j->ix->svcs[e->svcs[i]];
+		for (size_t k = 0; k < s->nports; k++)
+			if (pilot_protocol_is_http(s->ports[k].protocol) &&
+				(!v->rc->port || s->ports[k].number == v->rc->port))
+				service_vhost(v, e->svcs[i], s->ports[k].number);
+	}
+	if (v->rc->any_host)
+		rule_vhosts(v);
+	/* What is not captured has no destination of its own to go on to. */
+	struct pilot_vhost_ref any = { .kind = PILOT_VHOST_ANY,
+		.svc = -1,
+		.port = v->rc->port,
+		.passthrough = j->passthrough && e->capture };
+	add_domain(v, &any, "*");
+	put(v, any.passthrough ? "allow_any" : "block_all", &any);
+}
+
+/* A host of a virtual service on the servers of one gateway port: rules of all virtual services that
+ * claim exactly this host are joined, the oldest first. */
+static void gateway_host(struct vhosts *v, const struct pilot_gw_server *s, const char *host)
+{
+	struct pilot_job *j = v->j;
+	uint16_t port = (uint16_t)s->spec->port->number;
+	struct pilot_vhost_ref ref = {
+		.kind = PILOT_VHOST_RULE, .svc = -1, .port = port, .server = s
+	};
+	MT_VEC(const struct pilot_vs *) list = { 0 };
+	for (size_t i = 0; i < j->ix->nvss; i++) {
+		const struct pilot_vs *vs = &j->ix->vss[i];
+		const char **hosts;
+		size_t n = vs->spec->n_http ? pilot_server_hosts(j, s, vs, &hosts) : 0;
+		for (size_t k = 0; k < n; k++)
+			if (strcmp(hosts[k], host) == 0) {
+				mt_vec_apush(j->a, &list, vs);
+				break;
+			}
+	}
+	ref.vs = list.v;
+	ref.nvs = list.n;
+	ref.require_tls = s->spec->tls && s->spec->tls->https_redirect;
+	add_name(v, &ref, host, port);
+	put(v, mt_arena_printf(j->a, "%s:%u", host, port), &ref);
+}
+
+static void server_vhosts(struct vhosts *v, const struct pilot_gw_server *s)
+{
+	struct pilot_job *j = v->j;
+	for (size_t i = 0; i < j->ix->nvss; i++) {
+		const struct pilot_vs *vs = &j->ix->vss[i];
+		const char **hosts;
+		size_t n = vs->spec->n_http ? pilot_server_hosts(j, s, vs, &hosts) : 0;
+		for (size_t k = 0; k < n; k++)
+			gateway_host(v, s, hosts[k]);
+	}
+	if (!s->spec->tls || !s->spec->tls->https_redirect)
+		return;
+	for (size_t i = 0; i < s->spec->n_hosts; i++) {
+		const char *slash = strchr(s->spec->hosts[i], '/');
+		const char *host = slash ? slash + 1 : s->spec->hosts[i];
+		struct pilot_vhost_ref ref = { .kind = PILOT_VHOST_REDIRECT,
+			.svc = -1,
+			.server = s,
+			.port = (uint16_t)s->spec->port->number,
+			.require_tls = true };
+		add_name(v, &ref, host, ref.port);
+		put(v, mt_arena_printf(j->a, "%s:%u", host, ref.port), &ref);
+	}
+}
+
+static void gateway_vhosts(struct vhosts *v)
+{
+	struct pilot_job *j = v->j;
+	if (v->rc->server)
+		server_vhosts(v, v->rc->server);
+	for (size_t i = 0; i < j->ngws && !v->rc->server; i++)
+		for (size_t k = 0;
+			j->gws[i].plain_http && j->gws[i].port == v->rc->port && k < j->gws[i].n;
+			k++)
+			server_vhosts(v, &j->gws[i].v[k]);
+	struct pilot_vhost_ref any = { .kind = PILOT_VHOST_ANY, .svc = -1, .port = v->rc->port };
+	add_domain(v, &any, "*");
+	put(v, mt_arena_printf(j->a, "blackhole:%u", v->rc->port), &any);
+}
+
+static void add_route(struct pilot_job *j, struct pilot_plan *p, struct pilot_route_ref *rc)
+{
+	struct vhosts v = { .j = j,
+		.rc = rc,
+		.seen = { .a = j->a },
+		.ports = rc->egress && rc->egress->protocol == PILOT_HTTP_PROXY &&
+			rc->egress->port };
+	for (size_t i = 0; i < p->n; i++)
+		if (strcmp(p->v[i].name, rc->name) == 0)
+			return;
+	if (rc->gateway || rc->server)
+		gateway_vhosts(&v);
+	else
+		sidecar_vhosts(&v);
+	uint64_t fp = v.ports;
+	for (size_t i = 0; i < rc->vhosts.n; i++)
+		fp = mt_hash_mix(fp, rc->vhosts.v[i].fp);
+	pilot_plan_add(j, p, rc->name, fp, PILOT_HOW_ROUTE, rc);
+}
+
+static void gateway_routes(struct pilot_job *j, struct pilot_plan *p)
+{
+	for (size_t i = 0; i < j->ngws; i++) {
+		const struct pilot_gw_port *g = &j->gws[i];
+		for (size_t k = 0; k < g->n; k++) {
+			const Nw__Server *s = g->v[k].spec;
+			enum pilot_protocol proto = PILOT_TCP;
+			pilot_protocol_parse(s->port->protocol, &proto);
+			struct pilot_route_ref *rc = MT_ANEW(j->a, struct pilot_route_ref);
+			rc->port = g->port;
+			if (g->plain_http) {
+				rc->gateway = true;
+				rc->name = mt_arena_printf(j->a, "http.%u", g->port);
+			} else if (s->tls &&
+				s->tls->mode != NW__SERVER_TLSSETTINGS__TLSMODE__PASSTHROUGH &&
+				(proto == PILOT_HTTPS || pilot_protocol_is_http(proto))) {
+				rc->server = &g->v[k];
+				rc->name = pilot_https_route(j, &g->v[k]);
+			} else {
+				continue;
+			}
+			add_route(j, p, rc);
+		}
+	}
+}
+
+void pilot_plan_routes(struct pilot_job *j, struct pilot_plan *p)
+{
+	if (j->p->type == PILOT_ROUTER) {
+		gateway_routes(j, p);
+		return;
+	}
+	struct pilot_out_listener *v;
+	size_t n = pilot_out_listeners(j, &v);
+	for (size_t i = 0; i < n; i++) {
+		if (!v[i].route)
+			continue;
+		struct pilot_route_ref *rc = MT_ANEW(j->a, struct pilot_route_ref);
+		bool proxy = v[i].egress->port && v[i].egress->protocol == PILOT_HTTP_PROXY;
+		rc->name = v[i].route;
+		rc->egress = v[i].egress;
+		rc->port = proxy ? 0 : v[i].port;
+		rc->any_host = proxy || v[i].egress->port || v[i].port == 80;
+		add_route(j, p, rc);
+	}
+}
+
+static Route__RouteConfiguration *header(struct pilot_job *j, const struct pilot_item *it)
+{
+	const struct pilot_route_ref *rc = it->what;
+	Route__RouteConfiguration *m = pb_new(j->a, route__route_configuration);
+	m->name = pb_s(it->name);
+	m->validate_clusters = pb_bool(j->a, false);
+	m->ignore_port_in_host_matching =
+		!(rc->egress && rc->egress->port && rc->egress->protocol == PILOT_HTTP_PROXY);
+	/* An explicit limit of the answer's size is Envoy's own 4 kB; rules may say more. */
+	m->max_direct_response_body_size_bytes = pb_u32(j->a, 1024 * 1024);
+	pilot_mixer_source_header(j, m);
+	return m;
+}
+
+void pilot_plan_route(
+	struct pilot_job *j, const struct pilot_item *it, struct pilot_route_plan *ret)
+{
+	const struct pilot_route_ref *rc = it->what;
+	ret->header = (struct pilot_built){ .name = it->name };
+	j->prov = (struct pilot_prov){ 0 };
+	ret->header.msg = &header(j, it)->base;
+	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
+	pilot_built_finish(j, &ret->header);
+	ret->vhosts = rc->vhosts;
+}
+
+ProtobufCMessage *pilot_build_route(struct pilot_job *j, const struct pilot_item *it)
+{
+	const struct pilot_route_ref *rc = it->what;
+	Route__RouteConfiguration *m = header(j, it);
+	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
+	for (size_t i = 0; i < rc->vhosts.n; i++)
+		pb_add(j->a, m, virtual_hosts,
+			(Route__VirtualHost *)pilot_build_vhost(j, &rc->vhosts.v[i]));
+	return &m->base;
+}

@@ -1,0 +1,57 @@
+/* Route configurations. Private to translate/. */
+#pragma once
+
+#include "envoy/config/route/v3/route.pb-c.h"
+#include "pilot/translate/job.h"
+
+struct pilot_route_ref {
+	const char *name;
+	const struct pilot_egress *egress; /* sidecar */
+	uint16_t port;                     /* 0: every HTTP port (HTTP_PROXY) */
+	bool any_host; /* hosts of virtual services without a service stand here too */
+	const struct pilot_gw_server *server; /* gateway, HTTPS */
+	bool gateway;                         /* gateway, plain HTTP: all servers of the port */
+	struct pilot_plan vhosts;
+};
+
+enum pilot_vhost_kind {
+	PILOT_VHOST_SERVICE,  /* of a service, with its virtual service if any */
+	PILOT_VHOST_RULE,     /* of virtual services alone: gateways, hosts without a service */
+	PILOT_VHOST_REDIRECT, /* a gateway's host that only redirects to HTTPS */
+	PILOT_VHOST_ANY,      /* what no virtual host claims */
+};
+struct pilot_vhost_ref {
+	enum pilot_vhost_kind kind;
+	const char **domains;
+	size_t ndomains;
+	int svc; /* index, -1 none */
+	uint16_t port;
+	const struct pilot_vs **vs;
+	size_t nvs;
+	const struct pilot_gw_server *server; /* gateway */
+	bool passthrough;                     /* ANY: goes on to where it was going */
+	bool require_tls;
+};
+
+void pilot_plan_routes(struct pilot_job *j, struct pilot_plan *p);
+ProtobufCMessage *pilot_build_route(struct pilot_job *j, const struct pilot_item *it);
+ProtobufCMessage *pilot_build_vhost(struct pilot_job *j, const struct pilot_item *it);
+void pilot_built_finish(struct pilot_job *j, struct pilot_built *b);
+
+/* Where rules are read: a sidecar's port, or a gateway's server. */
+struct pilot_route_ctx {
+	struct pilot_job *j;
+	const struct pilot_vs *vs;
+	const struct pilot_gw_server *server; /* NULL: mesh */
+	uint16_t port;
+};
+/* false: the match is not for here. NULL match: everything. */
+bool pilot_match_applies(const struct pilot_route_ctx *c, const Nw__HTTPMatchRequest *m);
+Route__RouteMatch *pilot_match_build(struct pilot_job *j, const Nw__HTTPMatchRequest *m);
+/* Nothing gets past this match. */
+bool pilot_match_all(const Nw__HTTPMatchRequest *m);
+/* The action and all that hangs on the route: headers, faults, CORS. m: which match it is for. */
+void pilot_action_build(const struct pilot_route_ctx *c, const Nw__HTTPRoute *h,
+	const Nw__HTTPMatchRequest *m, Route__Route *r);
+/* The route of a service that no rule speaks of. */
+Route__Route *pilot_route_default(struct pilot_job *j, int svc, uint16_t port);

@@ -1,0 +1,248 @@
+/* TLS sockets. Secrets travel over SDS only, never inside other resources: a renewed certificate
+ * changes no cluster and no listener. */
+#include "pilot/translate/tls.h"
+
+#include <string.h>
+
+#include "common/base/strs.h"
+#include "envoy/extensions/transport_sockets/tls/v3/tls.pb-c.h"
+
+static const char upstream_name[] = "envoy.transport_sockets.tls";
+
+static Tls__SdsSecretConfig *sds(struct pilot_job *j, const char *name)
+{
+	struct mt_arena *a = j->a;
+	Core__ApiConfigSource *api = pb_new(a, core__api_config_source);
+	api->api_type = CORE__API_CONFIG_SOURCE__API_TYPE__GRPC;
+	api->transport_api_version = CORE__API_VERSION__V3;
+	api->set_node_on_first_message_only = true;
+	pb_add(a, api, grpc_services, pb_grpc(a, "sds-grpc", 0));
+	Core__ConfigSource *cs = pb_new(a, core__config_source);
+	cs->config_source_specifier_case =
+		CORE__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_API_CONFIG_SOURCE;
+	cs->api_config_source = api;
+	cs->resource_api_version = CORE__API_VERSION__V3;
+	cs->initial_fetch_timeout = pb_dur(a, 0);
+	Tls__SdsSecretConfig *m = pb_new(a, tls__sds_secret_config);
+	m->name = pb_s(name);
+	m->sds_config = cs;
+	return m;
+}
+
+static void add_san(struct pilot_job *j, Tls__CertificateValidationContext *v,
+	Tls__SubjectAltNameMatcher__SanType type, Matcher__StringMatcher *match)
+{
+	Tls__SubjectAltNameMatcher *m = pb_new(j->a, tls__subject_alt_name_matcher);
+	m->san_type = type;
+	m->matcher = match;
+	pb_add(j->a, v, match_typed_subject_alt_names, m);
+}
+
+static const char *spiffe_of(struct pilot_job *j, const char *account)
+{
+	if (mt_str_prefix(account, "spiffe://"))
+		return account;
+	const char *slash = strchr(account, '/');
+	return mt_arena_printf(j->a, "spiffe://%s/ns/%.*s/sa/%s", j->mesh->trust_domain,
+		(int)(slash - account), account, slash + 1);
+}
+
+/* Any identity of the mesh's trust domains. */
+static void san_mesh(struct pilot_job *j, Tls__CertificateValidationContext *v)
+{
+	add_san(j, v, TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI,
+		pb_prefix(j->a, mt_arena_printf(j->a, "spiffe://%s/", j->mesh->trust_domain)));
+	for (size_t i = 0; i < j->mesh->ntrust_aliases; i++)
+		add_san(j, v, TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI,
+			pb_prefix(j->a,
+				mt_arena_printf(j->a, "spiffe://%s/", j->mesh->trust_aliases[i])));
+}
+
+static void set_validation(struct pilot_job *j, Tls__CommonTlsContext *c,
+	Tls__CertificateValidationContext *v, const char *root)
+{
+	Tls__CommonTlsContext__CombinedCertificateValidationContext *m =
+		pb_new(j->a, tls__common_tls_context__combined_certificate_validation_context);
+	m->default_validation_context = v;
+	m->validation_context_sds_secret_config = sds(j, root);
+	c->validation_context_type_case =
+		TLS__COMMON_TLS_CONTEXT__VALIDATION_CONTEXT_TYPE_COMBINED_VALIDATION_CONTEXT;
+	c->combined_validation_context = m;
+}
+
+static Tls__CommonTlsContext *common(struct pilot_job *j)
+{
+	Tls__CommonTlsContext *c = pb_new(j->a, tls__common_tls_context);
+	c->tls_params = pb_new(j->a, tls__tls_parameters);
+	c->tls_params->tls_minimum_protocol_version = TLS__TLS_PARAMETERS__TLS_PROTOCOL__TLSv1_2;
+	c->tls_params->tls_maximum_protocol_version = TLS__TLS_PARAMETERS__TLS_PROTOCOL__TLSv1_3;
+	return c;
+}
+
+static Tls__CommonTlsContext *mesh_common(struct pilot_job *j, Tls__CertificateValidationContext *v)
+{
+	Tls__CommonTlsContext *c = common(j);
+	pb_add(j->a, c, tls_certificate_sds_secret_configs, sds(j, "default"));
+	set_validation(j, c, v, "ROOTCA");
+	return c;
+}
+
+static Core__TransportSocket *upstream(
+	struct pilot_job *j, Tls__CommonTlsContext *c, const char *sni)
+{
+	Tls__UpstreamTlsContext *u = pb_new(j->a, tls__upstream_tls_context);
+	u->common_tls_context = c;
+	if (!mt_str_empty(sni))
+		u->sni = pb_s(sni);
+	return pb_socket(j->a, upstream_name, &u->base);
+}
+
+Core__TransportSocket *pilot_tls_mesh_upstream(struct pilot_job *j, const struct pilot_service *s,
+	const struct pilot_endpoints *eps, const Nw__ClientTLSSettings *tls, const char *sni,
+	bool h2)
+{
+	Tls__CertificateValidationContext *v = pb_new(j->a, tls__certificate_validation_context);
+	if (tls && tls->n_subject_alt_names)
+		for (size_t i = 0; i < tls->n_subject_alt_names; i++)
+			add_san(j, v, TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI,
+				pb_exact(j->a, tls->subject_alt_names[i]));
+	else
+		for (size_t i = 0; i < eps->naccounts; i++)
+			add_san(j, v, TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI,
+				pb_exact(j->a, spiffe_of(j, eps->accounts[i])));
+	for (size_t i = 0; i < s->nsans; i++)
+		add_san(j, v, TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI,
+			pb_exact(j->a, s->sans[i]));
+	if (!v->n_match_typed_subject_alt_names)
+		san_mesh(j, v); /* nobody said whose: at least one of ours */
+	Tls__CommonTlsContext *c = mesh_common(j, v);
+	/* "istio" tells the other side's filter chains that this is the mesh's own TLS. */
+	pb_add(j->a, c, alpn_protocols, pb_s("istio"));
+	if (h2)
+		pb_add(j->a, c, alpn_protocols, pb_s("h2"));
+	return upstream(j, c, tls && *tls->sni ? tls->sni : sni);
+}
+
+Core__TransportSocket *pilot_tls_daemon(struct pilot_job *j, const char *spiffe_id)
+{
+	Tls__CertificateValidationContext *v = pb_new(j->a, tls__certificate_validation_context);
+	add_san(j, v, TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI, pb_exact(j->a, spiffe_id));
+	Tls__CommonTlsContext *c = mesh_common(j, v);
+	pb_add(j->a, c, alpn_protocols, pb_s("h2"));
+	return upstream(j, c, NULL);
+}
+
+Core__TransportSocket *pilot_tls_upstream(
+	struct pilot_job *j, const Nw__ClientTLSSettings *tls, const char *host, bool h2)
+{
+	Tls__CommonTlsContext *c = common(j);
+	const char *root = NULL;
+	if (*tls->credential_name) {
+		if (tls->mode == NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL)
+			pb_add(j->a, c, tls_certificate_sds_secret_configs,
+				sds(j,
+					mt_arena_printf(
+						j->a, "kubernetes://%s", tls->credential_name)));
+		root = mt_arena_printf(j->a, "kubernetes://%s-cacert", tls->credential_name);
+	} else {
+		if (tls->mode == NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL)
+			pb_add(j->a, c, tls_certificate_sds_secret_configs,
+				sds(j,
+					mt_arena_printf(j->a, "file-cert:%s~%s",
+						tls->client_certificate, tls->private_key)));
+		if (*tls->ca_certificates)
+			root = mt_arena_printf(j->a, "file-root:%s", tls->ca_certificates);
+	}
+	if (root) {
+		Tls__CertificateValidationContext *v =
+			pb_new(j->a, tls__certificate_validation_context);
+		for (size_t i = 0; i < tls->n_subject_alt_names; i++)
+			add_san(j, v,
+				strstr(tls->subject_alt_names[i], "://")
+					? TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI
+					: TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__DNS,
+				pb_exact(j->a, tls->subject_alt_names[i]));
+		set_validation(j, c, v, root);
+	}
+	if (h2)
+		pb_add(j->a, c, alpn_protocols, pb_s("h2"));
+	return upstream(j, c, *tls->sni ? tls->sni : pilot_host_is_wild(host) ? NULL : host);
+}
+
+static Core__TransportSocket *downstream(struct pilot_job *j, Tls__CommonTlsContext *c, bool mutual)
+{
+	Tls__DownstreamTlsContext *d = pb_new(j->a, tls__downstream_tls_context);
+	d->common_tls_context = c;
+	d->require_client_certificate = pb_bool(j->a, mutual);
+	return pb_socket(j->a, upstream_name, &d->base);
+}
+
+static void http_alpn(struct pilot_job *j, Tls__CommonTlsContext *c)
+{
+	pb_add(j->a, c, alpn_protocols, pb_s("h2"));
+	pb_add(j->a, c, alpn_protocols, pb_s("http/1.1"));
+}
+
+Core__TransportSocket *pilot_tls_mesh_downstream(struct pilot_job *j, bool http)
+{
+	Tls__CertificateValidationContext *v = pb_new(j->a, tls__certificate_validation_context);
+	san_mesh(j, v);
+	Tls__CommonTlsContext *c = mesh_common(j, v);
+	if (http)
+		http_alpn(j, c);
+	return downstream(j, c, true);
+}
+
+static void server_params(Tls__CommonTlsContext *c, const Nw__ServerTLSSettings *tls)
+{
+	/* Both enumerations count alike. */
+	if (tls->min_protocol_version)
+		c->tls_params->tls_minimum_protocol_version =
+			(Tls__TlsParameters__TlsProtocol)tls->min_protocol_version;
+	if (tls->max_protocol_version)
+		c->tls_params->tls_maximum_protocol_version =
+			(Tls__TlsParameters__TlsProtocol)tls->max_protocol_version;
+	c->tls_params->n_cipher_suites = tls->n_cipher_suites;
+	c->tls_params->cipher_suites = tls->cipher_suites;
+}
+
+Core__TransportSocket *pilot_tls_server(
+	struct pilot_job *j, const struct pilot_gw_server *s, bool http)
+{
+	const Nw__ServerTLSSettings *tls = s->spec->tls;
+	bool mutual = tls->mode == NW__SERVER_TLSSETTINGS__TLSMODE__MUTUAL;
+	if (tls->mode == NW__SERVER_TLSSETTINGS__TLSMODE__ISTIO_MUTUAL)
+		return pilot_tls_mesh_downstream(j, http);
+	Tls__CommonTlsContext *c = common(j);
+	server_params(c, tls);
+	const char *root = NULL;
+	if (*tls->credential_name) {
+		pb_add(j->a, c, tls_certificate_sds_secret_configs,
+			sds(j, mt_arena_printf(j->a, "kubernetes://%s", tls->credential_name)));
+		root = mt_arena_printf(j->a, "kubernetes://%s-cacert", tls->credential_name);
+	} else if (*tls->server_certificate && *tls->private_key) {
+		pb_add(j->a, c, tls_certificate_sds_secret_configs,
+			sds(j,
+				mt_arena_printf(j->a, "file-cert:%s~%s", tls->server_certificate,
+					tls->private_key)));
+		root = mt_arena_printf(j->a, "file-root:%s", tls->ca_certificates);
+	} else {
+		pilot_job_note(j, s->gw->id, PILOT_NOTE_INVALID, "spec.servers",
+			"port %u names no certificate", s->spec->port->number);
+		return NULL;
+	}
+	if (mutual) {
+		Tls__CertificateValidationContext *v =
+			pb_new(j->a, tls__certificate_validation_context);
+		for (size_t i = 0; i < tls->n_subject_alt_names; i++)
+			add_san(j, v,
+				strstr(tls->subject_alt_names[i], "://")
+					? TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI
+					: TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__DNS,
+				pb_exact(j->a, tls->subject_alt_names[i]));
+		set_validation(j, c, v, root);
+	}
+	if (http)
+		http_alpn(j, c);
+	return downstream(j, c, mutual);
+}

@@ -1,0 +1,21 @@
+/* TLS sockets of both directions. The agent beside the proxy serves every secret over the static
+ * cluster `sds-grpc`: `default` (the workload's certificate), `ROOTCA` (trust bundle),
+ * `file-cert:CERT~KEY` and `file-root:CA` (files that the agent may read), `kubernetes://NAME`. */
+#pragma once
+
+#include "pilot/translate/job.h"
+
+/* One of ours, verified: mesh certificate, required. h2: the upstream speaks HTTP/2. */
+Core__TransportSocket *pilot_tls_mesh_upstream(struct pilot_job *j, const struct pilot_service *s,
+	const struct pilot_endpoints *eps, const Nw__ClientTLSSettings *tls, const char *sni,
+	bool h2);
+/* A named daemon: its SPIFFE id. */
+Core__TransportSocket *pilot_tls_daemon(struct pilot_job *j, const char *spiffe_id);
+/* DestinationRule modes SIMPLE and MUTUAL. */
+Core__TransportSocket *pilot_tls_upstream(
+	struct pilot_job *j, const Nw__ClientTLSSettings *tls, const char *host, bool h2);
+/* Inbound: the client must show a certificate of the mesh. http: offers h2 and http/1.1. */
+Core__TransportSocket *pilot_tls_mesh_downstream(struct pilot_job *j, bool http);
+/* A gateway's server. NULL with a note when it names no certificate. */
+Core__TransportSocket *pilot_tls_server(
+	struct pilot_job *j, const struct pilot_gw_server *s, bool http);
