@@ -12,7 +12,6 @@
 #include "common/run/daemon.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +19,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "common/base/cidr.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/strs.h"
@@ -66,100 +64,6 @@ struct mt_http_server *mt_daemon_monitor(struct mt_daemon *d)
 void mt_daemon_stop(struct mt_daemon *d)
 {
 	mt_loop_stop(d->loop);
-}
-
-bool mt_daemon_tls(const struct mt_daemon *d)
-{
-	return mt_streq(d->values->tls, "on");
-}
-
-/* --- readiness ---------------------------------------------------------------------------------- */
-
-static void announce(struct mt_daemon *d)
-{
-	bool ready = mt_daemon_is_ready(d);
-
-	if (ready == d->announced)
-		return;
-	d->announced = ready;
-	if (ready) {
-		mt_log_info(&scope, "ready");
-		mt_notify("READY=1\nSTATUS=ready");
-	} else {
-		mt_notify("STATUS=not ready");
-	}
-}
-
-bool mt_daemon_is_ready(const struct mt_daemon *d)
-{
-	for (const struct mt_condition *c = d->conditions; c; c = c->next)
-		if (!c->ok)
-			return false;
-	return true;
-}
-
-void mt_daemon_ready(struct mt_daemon *d, const char *condition, bool ok, const char *reason)
-{
-	struct mt_condition *c = d->conditions;
-
-	while (c && !mt_streq(c->name, condition))
-		c = c->next;
-	if (!c) {
-		c = MT_NEW(struct mt_condition);
-		c->name = mt_strdup(condition);
-		c->next = d->conditions;
-		d->conditions = c;
-	}
-	c->ok = ok;
-	mt_free(c->reason);
-	c->reason = mt_strdup(reason ? reason : "");
-	announce(d);
-}
-
-/* --- plaintext ---------------------------------------------------------------------------------- */
-
-static bool all_loopback(const struct addrinfo *found)
-{
-	for (; found; found = found->ai_next) {
-		struct mt_ip ip = { 0 };
-
-		if (found->ai_family == AF_INET) {
-			ip.len = 4;
-			memcpy(ip.b, &((struct sockaddr_in *)(void *)found->ai_addr)->sin_addr, 4);
-		} else if (found->ai_family == AF_INET6) {
-			ip.len = 16;
-			memcpy(ip.b, &((struct sockaddr_in6 *)(void *)found->ai_addr)->sin6_addr,
-				16);
-		}
-		if (!mt_ip_is_loopback(&ip))
-			return false;
-	}
-	return true;
-}
-
-int mt_daemon_check_plaintext(
-	const struct mt_daemon *d, const char *flag, const char *addr, struct mt_err *err)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *found;
-	char host[256];
-	uint16_t port;
-	bool ok;
-	int r;
-
-	if (mt_daemon_tls(d) || mt_str_prefix(addr, "unix:"))
-		return 0;
-	if (mt_hostport_parse(addr, host, &port) < 0)
-		return mt_fail(err, MT_INVALID, flag, "'%s' is not ADDRESS:PORT", addr);
-	r = getaddrinfo(*host ? host : NULL, NULL, &hints, &found);
-	if (r)
-		return mt_fail(
-			err, MT_INVALID, flag, "cannot resolve '%s': %s", host, gai_strerror(r));
-	ok = all_loopback(found);
-	freeaddrinfo(found);
-	if (!ok)
-		return mt_fail(err, MT_INVALID, flag,
-			"'%s' is not a loopback address, and --tls off allows no other", addr);
-	return 0;
 }
 
 /* --- start -------------------------------------------------------------------------------------- */
@@ -260,28 +164,42 @@ static int start(struct mt_daemon *d, struct mt_err *err)
 		return mt_err_prefix(err, "monitoring");
 	if ((r = start_components(d, err)) < 0)
 		return r;
+	mt_upkeep_start(d);
 	mt_daemon_ready(d, "started", true, NULL);
 	return 0;
 }
 
 static void finish(struct mt_daemon *d)
 {
-	struct mt_condition *c, *next;
-
 	stop_components(d);
 	mt_monitor_stop(d);
+	mt_upkeep_stop(d);
 	mt_loop_free(d->loop);
 	mt_metrics_free(d->metrics);
 	mt_state_close(d->state);
-	for (c = d->conditions; c; c = next) {
-		next = c->next;
-		mt_free(c->name);
-		mt_free(c->reason);
-		mt_free(c);
-	}
+	mt_daemon_ready_free(d);
 }
 
 /* --- signals and running ------------------------------------------------------------------------ */
+
+/* Reads the options again and takes from them what may change while running: the log's. */
+static void reload_log(struct mt_daemon *d)
+{
+	struct mt_common_options *fresh =
+		mt_alloc(MT_MAX(d->desc->options_size, sizeof(struct mt_common_options)));
+	struct mt_options *o = NULL;
+	struct mt_err err = { 0 };
+	int r = mt_options_parse(d->desc->name, d->desc->usage, d->rows, d->nrows, fresh, d->argc,
+		d->argv, &o, &err);
+
+	if (r == 0)
+		r = check_options(o, fresh, &err);
+	if (r < 0)
+		mt_log_error(&scope, "options stay as they were", MT_S("where", err.path),
+			MT_S("error", err.msg));
+	mt_options_free(o);
+	mt_free(fresh);
+}
 
 static void on_signal(uv_signal_t *h, int number)
 {
@@ -289,6 +207,7 @@ static void on_signal(uv_signal_t *h, int number)
 
 	if (number == SIGHUP) {
 		mt_log_info(&scope, "reload");
+		reload_log(d);
 		if (d->desc->reload)
 			d->desc->reload(d, d->self);
 		return;
@@ -314,6 +233,7 @@ static void run(struct mt_daemon *d)
 	/* One round, while the handles are still here, to end their closing. */
 	uv_run(mt_loop_uv(d->loop), UV_RUN_NOWAIT);
 	mt_notify("STOPPING=1");
+	d->announced = false; /* nothing more to say about readiness */
 	mt_daemon_ready(d, "started", false, "stopping");
 }
 
@@ -343,17 +263,15 @@ static int run_with_options(struct mt_daemon *d)
 
 int mt_daemon_main(const struct mt_daemon_desc *desc, int argc, char **argv)
 {
-	struct mt_daemon d = { .desc = desc };
+	struct mt_daemon d = { .desc = desc, .argc = argc, .argv = argv };
 	struct mt_err err = { 0 };
-	struct mt_opt *rows;
-	size_t n;
 	int r;
 
-	rows = all_rows(desc, &n);
+	d.rows = all_rows(desc, &d.nrows);
 	d.values = mt_alloc(MT_MAX(desc->options_size, sizeof(struct mt_common_options)));
 	d.self = mt_alloc(desc->self_size);
 	r = mt_options_parse(
-		desc->name, desc->usage, rows, n, d.values, argc, argv, &d.options, &err);
+		desc->name, desc->usage, d.rows, d.nrows, d.values, argc, argv, &d.options, &err);
 	if (r == 0)
 		r = check_options(d.options, d.values, &err);
 	if (r == 0) {
@@ -367,6 +285,6 @@ int mt_daemon_main(const struct mt_daemon_desc *desc, int argc, char **argv)
 	mt_options_free(d.options);
 	mt_free(d.values);
 	mt_free(d.self);
-	mt_free(rows);
+	mt_free(d.rows);
 	return r;
 }

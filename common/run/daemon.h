@@ -45,7 +45,8 @@ struct mt_daemon_desc {
 	size_t ncomponents;
 	const struct mt_metric_desc *metrics;
 	size_t nmetrics;
-	void (*reload)(struct mt_daemon *d, void *self); /* SIGHUP; NULL allowed */
+	/* SIGHUP, after the log options were read again; the other options stay. NULL allowed. */
+	void (*reload)(struct mt_daemon *d, void *self);
 	/* Default of --monitoring-addr ("127.0.0.1:15014"); NULL: off unless given. */
 	const char *monitoring_addr;
 };

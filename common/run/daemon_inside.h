@@ -22,6 +22,10 @@ struct mt_page {
 
 struct mt_daemon {
 	const struct mt_daemon_desc *desc;
+	int argc;
+	char **argv;
+	struct mt_opt *rows; /* the common ones, then the daemon's own */
+	size_t nrows;
 	struct mt_options *options;
 	struct mt_common_options *values; /* the head of the daemon's own options struct */
 	void *self;
@@ -31,12 +35,16 @@ struct mt_daemon {
 	struct mt_http_server *http; /* NULL when monitoring is off */
 	struct mt_page *pages;
 	struct mt_condition *conditions;
-	size_t started;      /* components */
-	bool announced;      /* ready, to systemd and the log */
+	size_t started; /* components */
+	bool announced; /* ready, to systemd and the log */
+	struct mt_timer *upkeep;
 	int process_metrics; /* index of the first one of process_metrics.c */
 };
 
 bool mt_daemon_is_ready(const struct mt_daemon *d);
+void mt_daemon_ready_free(struct mt_daemon *d);
+void mt_upkeep_start(struct mt_daemon *d); /* gives memory back from time to time */
+void mt_upkeep_stop(struct mt_daemon *d);
 int mt_monitor_start(struct mt_daemon *d, struct mt_err *err);
 void mt_monitor_stop(struct mt_daemon *d);
 void mt_debug_pages(struct mt_daemon *d); /* the pages that every daemon has */

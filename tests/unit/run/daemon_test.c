@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "tests/unit/http_raw.h"
@@ -216,6 +217,83 @@ START_TEST(debug_pages)
 }
 END_TEST
 
+static void write_config(const char *text)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/conf", dir);
+	ck_assert_int_eq(mt_file_replace(path, text, strlen(text), 0600, NULL), 0);
+}
+
+static void *main_with_config(void *arg)
+{
+	return (void *)(intptr_t)run_main("--config", arg);
+}
+
+START_TEST(hangup_reads_the_log_levels_again)
+{
+	static struct mt_log_scope probe = MT_LOG_SCOPE("probe");
+	char path[64];
+	pthread_t t;
+
+	snprintf(path, sizeof(path), "%s/conf", dir);
+	write_config("log-level = warn\n");
+	pthread_create(&t, NULL, main_with_config, path);
+	sem_wait(&up);
+	wait_status("/healthz", 200);
+	ck_assert(!mt_log_on(&probe, MT_LOG_INFO));
+	write_config("log-level = warn,probe:debug\nwidth = 4\n");
+	kill(getpid(), SIGHUP);
+	sem_wait(&reloaded);
+	ck_assert(mt_log_on(&probe, MT_LOG_DEBUG));
+	write_config("log-level = nonsense\n"); /* a fault changes nothing */
+	kill(getpid(), SIGHUP);
+	sem_wait(&reloaded);
+	ck_assert(mt_log_on(&probe, MT_LOG_DEBUG));
+	ck_assert_int_eq(stop(t), 0);
+}
+END_TEST
+
+static int plaintext(const char *addr)
+{
+	struct mt_err err;
+
+	return mt_daemon_check_plaintext(daemon_now, "--listen", addr, &err);
+}
+
+static void *main_without_tls(void *arg)
+{
+	(void)arg;
+	return (void *)(intptr_t)run_main("--tls", "off");
+}
+
+START_TEST(plaintext_stays_here)
+{
+	pthread_t t;
+
+	pthread_create(&t, NULL, main_without_tls, NULL);
+	sem_wait(&up);
+	wait_status("/healthz", 200);
+	ck_assert_int_eq(plaintext("127.0.0.1:80"), 0);
+	ck_assert_int_eq(plaintext("127.13.4.5:0"), 0);
+	ck_assert_int_eq(plaintext("[::1]:80"), 0);
+	ck_assert_int_eq(plaintext("unix:/run/x"), 0);
+	ck_assert_int_eq(plaintext("localhost:80"), 0);
+	ck_assert_int_eq(plaintext("0.0.0.0:80"), MT_INVALID);
+	ck_assert_int_eq(plaintext(":80"), MT_INVALID);
+	ck_assert_int_eq(plaintext("[::]:80"), MT_INVALID);
+	ck_assert_int_eq(plaintext("10.0.0.1:80"), MT_INVALID);
+	ck_assert_int_eq(plaintext("nonsense"), MT_INVALID);
+	ck_assert_int_eq(stop(t), 0);
+	/* With TLS on anything goes. */
+	pthread_create(&t, NULL, main_thread, NULL);
+	sem_wait(&up);
+	wait_status("/healthz", 200);
+	ck_assert_int_eq(plaintext("10.0.0.1:80"), 0);
+	ck_assert_int_eq(stop(t), 0);
+}
+END_TEST
+
 START_TEST(a_failed_start_unwinds)
 {
 	second_fails = true;
@@ -282,8 +360,9 @@ static int unlink_one(const char *p, const struct stat *st, int type, struct FTW
 
 int main(void)
 {
-	const TTest *const tests[] = { a_whole_life, debug_pages, a_failed_start_unwinds,
-		wrong_options, a_second_owner_is_refused, systemd_is_told };
+	const TTest *const tests[] = { a_whole_life, debug_pages, hangup_reads_the_log_levels_again,
+		plaintext_stays_here, a_failed_start_unwinds, wrong_options,
+		a_second_owner_is_refused, systemd_is_told };
 	int r;
 
 	if (!mkdtemp(dir))
