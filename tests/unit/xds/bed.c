@@ -234,7 +234,9 @@ static void start(struct bed *b, void *arg)
 	b->xds = mt_xds_server_new(b->loop, &so);
 	struct mt_rpc_method methods[2];
 	mt_xds_server_methods(b->xds, methods);
-	const char *addr = "127.16.0.1:0";
+	char target[64];
+	snprintf(target, sizeof(target), "127.16.0.1:%u", b->port);
+	const char *addr = target;
 	struct mt_rpc_server_opts ro = { 0 };
 	ro.max_streams_per_connection = 1000;
 	struct mt_err err = { 0 };
@@ -242,8 +244,10 @@ static void start(struct bed *b, void *arg)
 		fprintf(stderr, "bed: %s\n", err.msg);
 		abort();
 	}
-	char target[64];
-	snprintf(target, sizeof(target), "127.16.0.1:%u", mt_rpc_server_port(b->rpc, 0));
+	b->port = mt_rpc_server_port(b->rpc, 0);
+	if (b->channel)
+		return;
+	snprintf(target, sizeof(target), "127.16.0.1:%u", b->port);
 	struct mt_rpc_channel_opts co = { 0 };
 	if (mt_rpc_channel_new(b->env, target, &co, &b->channel, &err) < 0) {
 		fprintf(stderr, "bed: %s\n", err.msg);
@@ -265,11 +269,30 @@ struct bed *bed_new(const struct bed_opts *o)
 	return b;
 }
 
+static void stop_server(struct bed *b, void *arg MT_UNUSED)
+{
+	if (b->rpc)
+		mt_rpc_server_stop(b->rpc, 0);
+	mt_xds_server_free(b->xds);
+	b->rpc = NULL;
+	b->xds = NULL;
+}
+
 static void stop(struct bed *b, void *arg MT_UNUSED)
 {
 	mt_rpc_channel_free(b->channel);
-	mt_rpc_server_stop(b->rpc, 0);
-	mt_xds_server_free(b->xds);
+	stop_server(b, NULL);
+}
+
+void bed_server_stop(struct bed *b)
+{
+	bed_run(b, stop_server, NULL);
+}
+
+void bed_server_start(struct bed *b)
+{
+	static struct bed_opts defaults;
+	bed_run(b, start, &defaults);
 }
 
 void bed_free(struct bed *b)

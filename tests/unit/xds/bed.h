@@ -17,6 +17,7 @@ struct bed {
 	struct mt_rpc_server *rpc;
 	struct mt_rpc_channel *channel;
 	struct mt_xds_server *xds;
+	uint16_t port;                   /* 0: any */
 	struct mt_set *sets[FAKE_TYPES]; /* to be published */
 	uint64_t id;
 	const char *refuse; /* attach answers this */
@@ -40,6 +41,9 @@ struct bed_opts {
 
 struct bed *bed_new(const struct bed_opts *o); /* NULL: defaults */
 void bed_free(struct bed *b);
+/* The server goes away, and comes back at the same port (with nothing but its snapshot). */
+void bed_server_stop(struct bed *b);
+void bed_server_start(struct bed *b);
 
 /* Clusters ("d:x" is one without EDS), endpoints, listeners ("l=1>r,s" names routes), routes. What is
  * equal to before is the same resource. */
