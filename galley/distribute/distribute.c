@@ -74,7 +74,6 @@ static void on_detach(void *ctx, struct mt_xds_sub *s)
 		g->subs.v[i] = g->subs.v[--g->subs.n];
 		mt_metric_set(g->o.metrics, METRIC_galley_subscribers, (double)g->subs.n);
 		mt_log_info(&scope, "subscriber left", MT_S("node", mt_xds_sub_node(s)->id));
-		mt_xds_sub_unref(s);
 		return;
 	}
 }
@@ -124,9 +123,7 @@ void galley_distribute_free(struct galley_distribute *g)
 	if (!g)
 		return;
 	mt_xds_server_free(g->server);
-	for (size_t i = 0; i < g->subs.n; i++)
-		mt_xds_sub_unref(g->subs.v[i]);
-	mt_vec_clear(&g->subs);
+	mt_vec_clear(&g->subs); /* the engine's references */
 	mt_snapshot_unref(g->now);
 	mt_free(g);
 }
