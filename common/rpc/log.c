@@ -1,8 +1,10 @@
 /* gRPC core writes to stderr by itself, and a peer decides how often (every failed handshake is an
  * "error" there). Its lines go to our log instead, scope "grpc": errors as warnings, at most ten a
- * second, the rest as debug. One of its "errors" is none: clients name no host that a SPIFFE
- * certificate could match, and each such handshake would say so. */
+ * second, the rest as debug. Two of its "errors" are none: clients name no host that a SPIFFE
+ * certificate could match, and each such handshake would say so; and why an address cannot be bound is
+ * in our own error. */
 #include <grpc/support/log.h>
+#include <string.h>
 
 #include "common/base/log.h"
 #include "common/rpc/internal.h"
@@ -24,7 +26,8 @@ static bool within_limit(void)
 
 static void line(gpr_log_func_args *a)
 {
-	bool noise = mt_str_prefix(a->message, "No match found for server name");
+	bool noise = mt_str_prefix(a->message, "No match found for server name") ||
+		strstr(a->message, "No address added out of total");
 
 	if (a->severity == GPR_LOG_SEVERITY_ERROR && !noise && within_limit())
 		mt_log_warn(&scope, a->message, MT_S("at", a->file), MT_I("line", a->line));
