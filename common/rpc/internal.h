@@ -158,6 +158,7 @@ struct mt_rpc_server {
 	pthread_mutex_t lock;
 	pthread_cond_t idle;
 	size_t outstanding; /* armed accepts, streams, shutdown; under lock */
+	struct rpc_task shutdown, cancel;
 };
 void rpc_server_hold(struct mt_rpc_server *s);    /* any thread */
 void rpc_server_release(struct mt_rpc_server *s); /* any thread; the server may be gone after it */

@@ -207,16 +207,36 @@ static bool wait_idle(struct mt_rpc_server *s, int64_t for_ns)
 	return idle;
 }
 
+static void run_shutdown(struct rpc_task *task)
+{
+	struct mt_rpc_server *s = MT_CONTAINER(task, struct mt_rpc_server, shutdown);
+
+	/* Listeners close, connections get GOAWAY, armed accepts come back unused. The event releases. */
+	grpc_server_shutdown_and_notify(
+		s->core, s->env->threads[0].cq, rpc_tag(s, RPC_TAG_SHUTDOWN));
+}
+
+static void run_cancel(struct rpc_task *task)
+{
+	struct mt_rpc_server *s = MT_CONTAINER(task, struct mt_rpc_server, cancel);
+
+	grpc_server_cancel_all_calls(s->core);
+	rpc_server_release(s);
+}
+
 void mt_rpc_server_stop(struct mt_rpc_server *s, int64_t drain_ns)
 {
 	if (!s)
 		return;
-	/* Listeners close, connections get GOAWAY, armed accepts come back unused. */
+	/* By tasks of one thread: in this order, and the thread has seen the server. */
 	rpc_server_hold(s);
-	grpc_server_shutdown_and_notify(
-		s->core, s->env->threads[0].cq, rpc_tag(s, RPC_TAG_SHUTDOWN));
-	if (drain_ns <= 0 || !wait_idle(s, drain_ns))
-		grpc_server_cancel_all_calls(s->core);
+	s->shutdown.run = run_shutdown;
+	rpc_post(&s->env->threads[0], &s->shutdown);
+	if (drain_ns <= 0 || !wait_idle(s, drain_ns)) {
+		rpc_server_hold(s);
+		s->cancel.run = run_cancel;
+		rpc_post(&s->env->threads[0], &s->cancel);
+	}
 	wait_idle(s, -1);
 	server_free(s);
 }
