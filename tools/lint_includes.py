@@ -37,7 +37,9 @@ COMMON = {
 # Folders of a daemon, in order: a later stage includes earlier ones, never back.
 STAGES = {
     "galley": ["validate", "source", "analyze", "distribute"],
-    "pilot": ["model", "registry", "filter", "translate", "push"],
+    # pilot/filter is one layer with pilot/translate: filters stand in listeners and routes, and are
+    # made of the same parts (TLS sockets, clusters).
+    "pilot": ["model", "registry", "translate", "push"],
     "citadel": ["identity", "rotate", "sign", "serve"],
     "mixer": ["attr", "template", "adapter", "rule", "serve"],
 }

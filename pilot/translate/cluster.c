@@ -95,8 +95,6 @@ static void discovery(struct pilot_job *j, Cluster__Cluster *c, const struct pil
 			? CLUSTER__CLUSTER__DNS_LOOKUP_FAMILY__V6_ONLY
 			: j->p->ipv6 ? CLUSTER__CLUSTER__DNS_LOOKUP_FAMILY__ALL
 				     : CLUSTER__CLUSTER__DNS_LOOKUP_FAMILY__V4_ONLY;
-		c->dns_refresh_rate = pb_dur(j->a, 60 * MT_NS_PER_SEC);
-		c->respect_dns_ttl = true;
 		c->load_assignment = pilot_load_assignment(j, c->name, ref);
 	}
 }
