@@ -188,13 +188,14 @@ int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err)
 #include "pilot/registry/registries.def"
 #undef REGISTRY
 	};
+	int r;
 
 	p->ids = pilot_ids_new();
 	for (size_t i = 0; i < MT_ARRAY_SIZE(all); i++)
 		p->registries[p->nregistries++] = all[i]->open(p->ids);
 	p->debounce = mt_timer_new(p->loop, apply, p);
 	mt_daemon_ready(d, "configuration", false, "waiting for configuration from Galley");
-	return mt_feed_start(p->loop,
+	r = mt_feed_start(p->loop,
 			     &(struct mt_feed_opts){
 				     .env = p->env,
 				     .server = p->opts->config_server,
@@ -209,6 +210,9 @@ int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err)
 				     .ctx = p,
 			     },
 			     &p->feed, err);
+	if (r < 0)
+		pilot_config_stop(d, self);
+	return r;
 }
 
 void pilot_config_stop(struct mt_daemon *d, void *self)

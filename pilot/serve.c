@@ -44,11 +44,12 @@ int pilot_serve_start(struct mt_daemon *d, void *self, struct mt_err *err)
 						    .removal_grace_ns = p->opts->removal_grace,
 						    .metrics = mt_daemon_metrics(d),
 					    });
-	if (*plain && (r = listen_on(p, plain, NULL, &p->plain, err)) < 0)
-		return r;
-	if (*secure && (r = listen_on(p, secure, p->identity, &p->secure, err)) < 0)
-		return r;
-	return 0;
+	r = *plain ? listen_on(p, plain, NULL, &p->plain, err) : 0;
+	if (r == 0 && *secure)
+		r = listen_on(p, secure, p->identity, &p->secure, err);
+	if (r < 0)
+		pilot_serve_stop(d, self);
+	return r;
 }
 
 void pilot_serve_stop(struct mt_daemon *d, void *self)

@@ -29,7 +29,8 @@ struct mt_daemon; /* handed to every component; accessors below; loop thread */
 struct mt_component {
 	const char *name;
 	/* Fill in self (the daemon's own struct). An error stops the start: what had started is
-	 * stopped in reverse, the process exits 1 with the component's name and the message. */
+	 * stopped in reverse, the process exits 1 with the component's name and the message. A start
+	 * that fails cleans up after itself: its own stop is not called. */
 	int (*start)(struct mt_daemon *d, void *self, struct mt_err *err);
 	void (*stop)(struct mt_daemon *d, void *self); /* NULL allowed; must return when stopped */
 };
