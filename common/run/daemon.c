@@ -245,6 +245,7 @@ static void say(const char *program, const struct mt_err *err)
 static int run_with_options(struct mt_daemon *d)
 {
 	struct mt_err err = { 0 };
+	char why[sizeof(err.path) + sizeof(err.msg) + 2];
 	int r = start(d, &err);
 
 	if (r == 0) {
@@ -252,8 +253,8 @@ static int run_with_options(struct mt_daemon *d)
 			MT_S("state_dir", mt_state_dir(d->state)));
 		run(d);
 	} else {
-		mt_log_error(
-			&scope, "cannot start", MT_S("where", err.path), MT_S("error", err.msg));
+		snprintf(why, sizeof(why), "%s%s%s", err.path, *err.path ? ": " : "", err.msg);
+		mt_log_error(&scope, "cannot start", MT_S("error", why));
 	}
 	finish(d);
 	if (r == 0)
