@@ -1,8 +1,31 @@
 /* TLS of servers: gRPC core asks for the certificate at each handshake, and gets the slot's newest,
- * with the roots that callers are verified against. */
+ * with the roots that callers are verified against.
+ *
+ * A daemon may listen before its first certificate has come. gRPC core wants one to begin with: it gets
+ * a certificate made on the spot that nobody trusts, so handshakes fail on both sides until the slot is
+ * filled, and callers try again. */
 #include <grpc/grpc_security.h>
 
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/pki/cert.h"
 #include "common/rpc/internal.h"
+
+static grpc_ssl_server_certificate_config *placeholder(void)
+{
+	MT_AUTO(mt_key_unrefp) struct mt_key *key = NULL;
+	MT_AUTO(mt_chain_unrefp) struct mt_chain *root = NULL;
+	MT_AUTO(mt_buf_clear) struct mt_buf chain_pem = { 0 };
+	const int64_t now = mt_wall(&mt_clock_system);
+
+	if (mt_key_generate(MT_KEY_EC_P256, &key, NULL) < 0 ||
+		mt_cert_root(key, "placeholder.invalid", now, 3600 * MT_NS_PER_SEC, &root, NULL) < 0)
+		return NULL;
+	mt_chain_pem(root, &chain_pem);
+	MT_AUTO(mt_strfreep) char *key_pem = mt_key_pem(key);
+	grpc_ssl_pem_key_cert_pair pair = { key_pem, mt_buf_str(&chain_pem) };
+	return grpc_ssl_server_certificate_config_create(mt_buf_str(&chain_pem), &pair, 1);
+}
 
 static grpc_ssl_certificate_config_reload_status fetch(
 	void *user, grpc_ssl_server_certificate_config **ret)
@@ -16,7 +39,11 @@ static grpc_ssl_certificate_config_reload_status fetch(
 	struct mt_identity *id = mt_identity_slot_get(s->opts.identity);
 	if (!id || !id->key_pem) {
 		mt_identity_unref(id);
-		return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL; /* the certificate before stays */
+		if (s->creds_made || !(*ret = placeholder()))
+			return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL; /* the one before stays */
+		s->creds_generation = generation;
+		s->creds_made = true;
+		return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
 	}
 	grpc_ssl_pem_key_cert_pair pair = { id->key_pem, id->chain_pem };
 	*ret = grpc_ssl_server_certificate_config_create(id->roots_pem, &pair, 1);
@@ -28,12 +55,6 @@ static grpc_ssl_certificate_config_reload_status fetch(
 
 int rpc_server_creds(struct mt_rpc_server *s, grpc_server_credentials **ret, struct mt_err *err)
 {
-	struct mt_identity *id = mt_identity_slot_get(s->opts.identity);
-	bool usable = id && id->key_pem;
-
-	mt_identity_unref(id);
-	if (!usable)
-		return mt_fail(err, MT_INVALID, NULL, "TLS without a certificate of our own");
 	grpc_ssl_server_credentials_options *o =
 		grpc_ssl_server_credentials_create_options_using_config_fetcher(
 			s->opts.client_cert_optional
