@@ -369,11 +369,13 @@ class Mesh:
         for p in reversed(self.daemons.values()):
             try:
                 if p.running and p.stop() not in (0, -9):
-                    faults.append(f"{p.name} ended with {p.proc.returncode}:\n{p.tail()}")
+                    faults.append(f"{p.name} ended with {p.proc.returncode}:\n{p.tail(15)}")
             except AssertionError as e:
                 faults.append(str(e))
             if "Sanitizer" in p.log() or "runtime error:" in p.log():
                 faults.append(f"{p.name}: sanitizer report in {p.log_path}")
+        if faults:
+            (pathlib.Path(self.tmp) / "FAULT").touch()  # keeps the logs
         assert not faults, "\n".join(faults)
 
     # --- questions ---
