@@ -67,8 +67,8 @@ class Envoy:
         config.write_text(json.dumps(bootstrap(node, xds_addr, admin, protocol), indent=1))
         self.process = Process(f"envoy-{name}", [
             binary or ENVOY, "-c", config, "--disable-hot-restart", "--concurrency", "1",
-            "--reject-unknown-dynamic-fields", "--drain-time-s", "3", "-l", "info",
-            "--component-log-level", "config:debug"], folder)
+            "--reject-unknown-dynamic-fields", "--drain-time-s", "3", "-l", "info"],
+            folder)
 
     def start(self):
         self.process.start()
