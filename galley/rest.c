@@ -1,12 +1,12 @@
 /* REST for meltemi apply, get, delete and validate:
  *
- *   GET    /v1/objects                       kinds and how many are in force
+ *   GET    /v1/objects                       all that is in force; ?namespace=NS
  *   GET    /v1/objects/KIND[/NS[/NAME]]      lists, or one; ?format=yaml
  *   PUT    /v1/objects/KIND/NS/NAME          YAML or JSON of that object
  *   DELETE /v1/objects/KIND/NS/NAME
  *   POST   /v1/validate                      any number of objects; says all faults
  *
- * NS is "-" for kinds of the whole mesh. A written object becomes a file of its own in the folder
+ * A kind of the whole mesh has no NS: /v1/objects/KIND/NAME. A written object becomes a file of its own in the folder
  * `applied` of the first source that can be written; one that a hand-written file defines is refused,
  * naming the file. The answer comes when the change is in force.
  *
@@ -14,6 +14,7 @@
  * is refused. */
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/mem.h"
@@ -29,7 +30,6 @@ struct target {
 	char ns[PART_MAX];          /* "" for the whole mesh, or not given */
 	char name[PART_MAX];        /* "" when not given */
 	char key[2 * PART_MAX];     /* "ns/name" */
-	bool has_ns;
 };
 
 /* One part of the path into buf. False: too long, or with characters that no name has. */
@@ -59,13 +59,20 @@ static int target_parse(struct mt_http_req *req, struct target *t, struct mt_err
 	if (!part(&p, kind) || !part(&p, t->ns) || !part(&p, t->name) || *p)
 		return mt_fail(
 			err, MT_INVALID, NULL, "the path is /v1/objects/KIND/NAMESPACE/NAME");
-	if (!*kind)
+	if (!*kind) {
+		const char *ns = mt_http_query(req, "namespace");
+		snprintf(t->ns, sizeof(t->ns), "%s", ns ? ns : "");
 		return 0;
+	}
 	if (!(t->kind = mt_kind_by_name(kind)))
 		return mt_fail(err, MT_NOT_FOUND, NULL, "no kind is called %s", kind);
-	t->has_ns = *t->ns;
-	if (t->kind->scope == MT_SCOPE_CLUSTER)
+	if (t->kind->scope == MT_SCOPE_CLUSTER) {
+		if (*t->name)
+			return mt_fail(err, MT_INVALID, NULL, "a %s belongs to no namespace",
+				t->kind->kind);
+		memcpy(t->name, t->ns, sizeof(t->name));
 		*t->ns = 0;
+	}
 	snprintf(t->key, sizeof(t->key), "%s%s%s", t->ns, *t->ns ? "/" : "", t->name);
 	return 0;
 }
@@ -115,56 +122,59 @@ static void reply_doc(struct mt_http_req *req, json_t *doc)
 }
 
 struct listing {
-	struct galley *g;
 	const struct target *t;
-	json_t *items;
+	MT_VEC(struct mt_object *) found;
 };
 
 static void list_add(void *ctx, struct mt_object *o)
 {
 	struct listing *l = ctx;
 
-	if (o->kind == l->t->kind && (!l->t->has_ns || strcmp(o->ns, l->t->ns) == 0))
-		json_array_append_new(l->items, object_json(l->g, o));
+	if ((!l->t->kind || o->kind == l->t->kind) && (!*l->t->ns || strcmp(o->ns, l->t->ns) == 0))
+		mt_vec_push(&l->found, o);
 }
 
-static void kind_add(void *ctx, struct mt_object *o)
+static int list_cmp(const void *a, const void *b)
 {
-	json_t *kinds = ctx;
-	json_t *row = json_object_get(kinds, o->kind->plural);
+	const struct mt_object *x = *(struct mt_object *const *)a,
+			       *y = *(struct mt_object *const *)b;
+	int c = (int)x->kind->id - (int)y->kind->id;
 
-	if (!row) {
-		row = json_pack("{s:s, s:s, s:i}", "kind", o->kind->kind, "group", o->kind->group,
-			"count", 0);
-		json_object_set_new(kinds, o->kind->plural, row);
-	}
-	json_integer_set(json_object_get(row, "count"),
-		json_integer_value(json_object_get(row, "count")) + 1);
+	if (!c)
+		c = strcmp(x->ns, y->ns);
+	return c ? c : strcmp(x->name, y->name);
+}
+
+static void list_objects(struct galley *g, struct mt_http_req *req, const struct target *t)
+{
+	struct listing l = { .t = t };
+	json_t *items = json_array();
+
+	galley_store_each(g->store, list_add, &l);
+	if (l.found.n)
+		qsort(l.found.v, l.found.n, sizeof(*l.found.v), list_cmp);
+	for (size_t i = 0; i < l.found.n; i++)
+		json_array_append_new(items, object_json(g, l.found.v[i]));
+	mt_vec_clear(&l.found);
+	reply_doc(req,
+		json_pack("{s:s, s:s, s:o}", "apiVersion", "v1", "kind", "List", "items", items));
 }
 
 static void get_objects(struct galley *g, struct mt_http_req *req, const struct target *t)
 {
 	struct mt_err err = { 0 };
 
-	if (!t->kind) {
-		json_t *kinds = json_object();
-		galley_store_each(g->store, kind_add, kinds);
-		reply_doc(req, kinds);
-	} else if (!*t->name) {
-		struct listing l = { g, t, json_array() };
-		galley_store_each(g->store, list_add, &l);
-		reply_doc(req,
-			json_pack("{s:s, s:s, s:o}", "apiVersion", "v1", "kind", "List", "items",
-				l.items));
-	} else {
-		const struct mt_object *o = galley_store_find(g->store, t->kind, t->key);
-		if (o) {
-			reply_doc(req, object_json(g, o));
-			return;
-		}
-		mt_fail(&err, MT_NOT_FOUND, NULL, "no %s %s is in force", t->kind->kind, t->key);
-		mt_http_reply_err(req, &err);
+	if (!*t->name) {
+		list_objects(g, req, t);
+		return;
 	}
+	const struct mt_object *o = galley_store_find(g->store, t->kind, t->key);
+	if (o) {
+		reply_doc(req, object_json(g, o));
+		return;
+	}
+	mt_fail(&err, MT_NOT_FOUND, NULL, "no %s %s is in force", t->kind->kind, t->key);
+	mt_http_reply_err(req, &err);
 }
 
 /* ---- validation ---- */

@@ -33,6 +33,8 @@ struct galley_distribute {
 static int allowed(
 	const struct galley_distribute *g, const struct mt_rpc_peer *peer, struct mt_err *err)
 {
+	if (!g->o.identity)
+		return 0;
 	if (!g->o.allow || !mt_daemon_identity_slot((struct mt_daemon_identity *)g->o.identity))
 		return mt_daemon_identity_allow(g->o.identity, peer, "pilot,mixer,citadel", err);
 	if (!*peer->spiffe_id)

@@ -15,7 +15,7 @@ struct galley_distribute;
 struct galley_distribute_opts {
 	struct mt_loop *loop;
 	struct mt_metrics *metrics;
-	const struct mt_daemon_identity *identity; /* who calls is checked with it */
+	const struct mt_daemon_identity *identity; /* checks who calls; NULL: anyone may */
 	const char *const *allow;                  /* SPIFFE ids; NULL: Pilot, Mixer and Citadel */
 	size_t nallow;
 };

@@ -16,22 +16,22 @@ static void faults(const char *kind, const char *spec, struct mt_buf *out)
 	struct mt_objects objs = { 0 };
 	struct mt_diags diags = { 0 };
 	const char *api = strcmp(kind, "MeshConfig") == 0 ? "mesh.istio.io/v1alpha1"
-			  : kind[0] >= 'a'		  ? "config.istio.io/v1alpha2"
+		: kind[0] >= 'a'                          ? "config.istio.io/v1alpha2"
 							  : "networking.istio.io/v1alpha3";
 
-	mt_buf_printf(&text, "apiVersion: %s\nkind: %s\nmetadata: {name: %s}\nspec: %s\n", api, kind,
-		      strcmp(kind, "MeshConfig") == 0 ? "default" : "x", spec);
+	mt_buf_printf(&text, "apiVersion: %s\nkind: %s\nmetadata: {name: %s}\nspec: %s\n", api,
+		kind, strcmp(kind, "MeshConfig") == 0 ? "default" : "x", spec);
 	int r = mt_decode_text("f.yaml", text.p, text.n, NULL, &objs, &diags);
 	if (r == 0) {
 		ck_assert_uint_eq(objs.n, 1);
 		r = galley_validate(objs.v[0], &diags);
-		ck_assert_int_eq(r < 0, diags.errors > 0);
+		ck_assert_int_eq(r<0, diags.errors> 0);
 	}
 	for (size_t i = 0; i < diags.n; i++) {
 		ck_assert_str_eq(diags.v[i].file, "f.yaml");
 		ck_assert_int_ge(diags.v[i].line, 1);
-		mt_buf_printf(out, "%s%s: %s\n", diags.v[i].severity == MT_SEV_ERROR ? "" : "~", diags.v[i].path,
-			      diags.v[i].msg);
+		mt_buf_printf(out, "%s%s: %s\n", diags.v[i].severity == MT_SEV_ERROR ? "" : "~",
+			diags.v[i].path, diags.v[i].msg);
 	}
 	mt_objects_clear(&objs);
 	mt_diags_clear(&diags);
@@ -47,96 +47,109 @@ static const struct {
 } cases[] = {
 	/* VirtualService */
 	{ "VirtualService", "{hosts: [a], http: [{route: [{destination: {host: b}}]}]}", "" },
-	{ "VirtualService", "{}", "spec.hosts: is missing\nspec: has no http, tcp or tls routes\n" },
+	{ "VirtualService", "{}",
+		"spec.hosts: is missing\nspec: has no http, tcp or tls routes\n" },
 	{ "VirtualService", "{hosts: [a, a], http: [{route: [{destination: {host: b}}]}]}",
-	  "spec.hosts[1]: \"a\" stands here twice\n" },
+		"spec.hosts[1]: \"a\" stands here twice\n" },
 	{ "VirtualService", "{hosts: ['*'], http: [{route: [{destination: {host: b}}]}]}",
-	  "spec.hosts[0]: \"*\" is only for gateways: name them in spec.gateways\n" },
-	{ "VirtualService", "{hosts: ['*'], gateways: [g], http: [{route: [{destination: {host: b}}]}]}", "" },
+		"spec.hosts[0]: \"*\" is only for gateways: name them in spec.gateways\n" },
+	{ "VirtualService",
+		"{hosts: ['*'], gateways: [g], http: [{route: [{destination: {host: b}}]}]}", "" },
 	{ "VirtualService", "{hosts: [a], http: [{}]}",
-	  "spec.http[0]: has no route, redirect, directResponse or delegate\n" },
-	{ "VirtualService", "{hosts: [a], http: [{redirect: {uri: /x}, route: [{destination: {host: b}}]}]}",
-	  "spec.http[0]: has more than one of route, redirect, directResponse and delegate\n" },
+		"spec.http[0]: has no route, redirect, directResponse or delegate\n" },
 	{ "VirtualService",
-	  "{hosts: [a], http: [{route: [{destination: {host: b}, weight: 90}, {destination: {host: c}, weight: 20}]}]}",
-	  "~spec.http[0].route: the weights add up to 110: they are taken as shares of it\n" },
+		"{hosts: [a], http: [{redirect: {uri: /x}, route: [{destination: {host: b}}]}]}",
+		"spec.http[0]: has more than one of route, redirect, directResponse and delegate\n" },
 	{ "VirtualService",
-	  "{hosts: [a], http: [{route: [{destination: {host: b}, weight: -1}, {destination: {host: 'c d'}}]}]}",
-	  "spec.http[0].route[0].weight: must not be negative\n"
-	  "spec.http[0].route[1].destination.host: \"c d\" is not a host name (a wildcard is \"*\" or \"*.name\")\n"
-	  "spec.http[0].route: the weights of 2 destinations are all zero\n" },
-	{ "VirtualService", ROUTE "timeout: -1s}]}", "spec.http[0].timeout: must not be negative\n" },
-	{ "VirtualService", ROUTE "timeout: 0.0001s}]}", "spec.http[0].timeout: is finer than a millisecond\n" },
-	{ "VirtualService", ROUTE "retries: {attempts: 3, perTryTimeout: 0s, retryOn: '5xx,nonsense,503'}}]}",
-	  "spec.http[0].retries.perTryTimeout: must be at least 1 ms\n"
-	  "spec.http[0].retries.retryOn: \"nonsense\" is not a condition that Envoy knows\n" },
+		"{hosts: [a], http: [{route: [{destination: {host: b}, weight: 90}, {destination: {host: c}, weight: 20}]}]}",
+		"~spec.http[0].route: the weights add up to 110: they are taken as shares of it\n" },
+	{ "VirtualService",
+		"{hosts: [a], http: [{route: [{destination: {host: b}, weight: -1}, {destination: {host: 'c d'}}]}]}",
+		"spec.http[0].route[0].weight: must not be negative\n"
+		"spec.http[0].route[1].destination.host: \"c d\" is not a host name (a wildcard is \"*\" or \"*.name\")\n"
+		"spec.http[0].route: the weights of 2 destinations are all zero\n" },
+	{ "VirtualService", ROUTE "timeout: -1s}]}",
+		"spec.http[0].timeout: must not be negative\n" },
+	{ "VirtualService", ROUTE "timeout: 0.0001s}]}",
+		"spec.http[0].timeout: is finer than a millisecond\n" },
+	{ "VirtualService",
+		ROUTE "retries: {attempts: 3, perTryTimeout: 0s, retryOn: '5xx,nonsense,503'}}]}",
+		"spec.http[0].retries.perTryTimeout: must be at least 1 ms\n"
+		"spec.http[0].retries.retryOn: \"nonsense\" is not a condition that Envoy knows\n" },
 	{ "VirtualService", ROUTE "fault: {abort: {percentage: {value: 101}, httpStatus: 700}}}]}",
-	  "spec.http[0].fault.abort.percentage.value: 101 is not a percentage (0 to 100)\n"
-	  "spec.http[0].fault.abort.httpStatus: 700 is not an HTTP status (200 to 599)\n" },
-	{ "VirtualService", ROUTE "fault: {delay: {percent: 10}}}]}", "spec.http[0].fault.delay.fixedDelay: is missing\n" },
+		"spec.http[0].fault.abort.percentage.value: 101 is not a percentage (0 to 100)\n"
+		"spec.http[0].fault.abort.httpStatus: 700 is not an HTTP status (200 to 599)\n" },
+	{ "VirtualService", ROUTE "fault: {delay: {percent: 10}}}]}",
+		"spec.http[0].fault.delay.fixedDelay: is missing\n" },
 	{ "VirtualService", ROUTE "match: [{uri: {regex: '(?=x)'}}]}]}",
-	  "spec.http[0].match[0].uri.regex: the pattern uses look-around and similar groups, which Envoy's RE2 does not "
-	  "have\n" },
+		"spec.http[0].match[0].uri.regex: the pattern uses look-around and similar groups, which Envoy's RE2 does not "
+		"have\n" },
 	{ "VirtualService", ROUTE "match: [{uri: {regex: '(a)\\1'}}]}]}",
-	  "spec.http[0].match[0].uri.regex: the pattern uses back-references and similar escapes, which Envoy's RE2 does "
-	  "not have\n" },
+		"spec.http[0].match[0].uri.regex: the pattern uses back-references and similar escapes, which Envoy's RE2 does "
+		"not have\n" },
 	{ "VirtualService", ROUTE "match: [{uri: {regex: '[a-z'}}]}]}",
-	  "spec.http[0].match[0].uri.regex: bad pattern at character 5: missing terminating ] for character class\n" },
+		"spec.http[0].match[0].uri.regex: bad pattern at character 5: missing terminating ] for character class\n" },
 	{ "VirtualService", ROUTE "match: [{uri: {regex: '(?i)/api/v[0-9]+(?:x)?'}}]}]}", "" },
 	{ "VirtualService", ROUTE "headers: {request: {set: {'bad name': x}}}}]}",
-	  "spec.http[0].headers.request.set.bad name: \"bad name\" is not a header name\n" },
+		"spec.http[0].headers.request.set.bad name: \"bad name\" is not a header name\n" },
 	{ "VirtualService", "{hosts: [a], http: [{redirect: {redirectCode: 305, uri: /x}}]}",
-	  "spec.http[0].redirect.redirectCode: 305 is not 301, 302, 303, 307 or 308\n" },
+		"spec.http[0].redirect.redirectCode: 305 is not 301, 302, 303, 307 or 308\n" },
 	{ "VirtualService", "{hosts: [a], tls: [{match: [{sniHosts: [x]}], route: []}]}",
-	  "spec.tls[0].route: is missing: say where to\n" },
-	{ "VirtualService", "{hosts: [a], tcp: [{match: [{port: 70000}], route: [{destination: {host: b}}]}]}",
-	  "spec.tcp[0].match[0].port: 70000 is not a port (1 to 65535)\n" },
+		"spec.tls[0].route: is missing: say where to\n" },
 	{ "VirtualService",
-	  "{hosts: [a], http: [{route: [{destination: {host: b}}]}, {redirect: {uri: /y}}]}",
-	  "~spec.http[0]: matches everything: the routes after it are never used\n" },
+		"{hosts: [a], tcp: [{match: [{port: 70000}], route: [{destination: {host: b}}]}]}",
+		"spec.tcp[0].match[0].port: 70000 is not a port (1 to 65535)\n" },
+	{ "VirtualService",
+		"{hosts: [a], http: [{route: [{destination: {host: b}}]}, {redirect: {uri: /y}}]}",
+		"~spec.http[0]: matches everything: the routes after it are never used\n" },
 	/* DestinationRule */
 	{ "DestinationRule", "{host: a, subsets: [{name: v1}, {name: v1}]}",
-	  "spec.subsets[1].name: \"v1\" stands here twice\n" },
+		"spec.subsets[1].name: \"v1\" stands here twice\n" },
 	{ "DestinationRule", "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {}}}}",
-	  "spec.trafficPolicy.loadBalancer.consistentHash: needs one of httpHeaderName, httpCookie, useSourceIp, "
-	  "httpQueryParameterName\n" },
+		"spec.trafficPolicy.loadBalancer.consistentHash: needs one of httpHeaderName, httpCookie, useSourceIp, "
+		"httpQueryParameterName\n" },
 	{ "DestinationRule", "{host: a, trafficPolicy: {tls: {mode: MUTUAL}}}",
-	  "spec.trafficPolicy.tls.clientCertificate: is missing: mode MUTUAL needs it\n"
-	  "spec.trafficPolicy.tls.privateKey: is missing: mode MUTUAL needs it\n" },
-	{ "DestinationRule", "{host: a, trafficPolicy: {outlierDetection: {maxEjectionPercent: 120, interval: 0s}}}",
-	  "spec.trafficPolicy.outlierDetection.interval: must be at least 1 ms\n"
-	  "spec.trafficPolicy.outlierDetection.maxEjectionPercent: 120 is not a percentage (0 to 100)\n" },
+		"spec.trafficPolicy.tls.clientCertificate: is missing: mode MUTUAL needs it\n"
+		"spec.trafficPolicy.tls.privateKey: is missing: mode MUTUAL needs it\n" },
+	{ "DestinationRule",
+		"{host: a, trafficPolicy: {outlierDetection: {maxEjectionPercent: 120, interval: 0s}}}",
+		"spec.trafficPolicy.outlierDetection.interval: must be at least 1 ms\n"
+		"spec.trafficPolicy.outlierDetection.maxEjectionPercent: 120 is not a percentage (0 to 100)\n" },
 	/* Gateway */
 	{ "Gateway", "{servers: [{port: {number: 443, protocol: HTTPS}, hosts: ['*']}]}",
-	  "spec.servers[0].tls: is missing: protocol HTTPS needs it\n" },
+		"spec.servers[0].tls: is missing: protocol HTTPS needs it\n" },
 	{ "Gateway", "{servers: [{port: {number: 80, protocol: NOPE}}]}",
-	  "spec.servers[0].port.protocol: \"NOPE\" is not HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS\n"
-	  "spec.servers[0].hosts: is missing\n" },
+		"spec.servers[0].port.protocol: \"NOPE\" is not HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS\n"
+		"spec.servers[0].hosts: is missing\n" },
 	/* ServiceEntry */
-	{ "ServiceEntry", "{hosts: [a], ports: [{number: 80, name: http}], resolution: STATIC, "
-			  "endpoints: [{address: 10.0.0.300, ports: {nope: 1}}]}",
-	  "spec.endpoints[0].address: \"10.0.0.300\" is not an IP address\n"
-	  "spec.endpoints[0].ports.nope: names no port of spec.ports\n" },
+	{ "ServiceEntry",
+		"{hosts: [a], ports: [{number: 80, name: http}], resolution: STATIC, "
+		"endpoints: [{address: 10.0.0.300, ports: {nope: 1}}]}",
+		"spec.endpoints[0].address: \"10.0.0.300\" is not an IP address\n"
+		"spec.endpoints[0].ports.nope: names no port of spec.ports\n" },
 	{ "ServiceEntry", "{hosts: ['*'], ports: [{number: 0, name: http}]}",
-	  "spec.hosts[0]: \"*\" would take all traffic\nspec.ports[0].number: 0 is not a port (1 to 65535)\n" },
+		"spec.hosts[0]: \"*\" would take all traffic\nspec.ports[0].number: 0 is not a port (1 to 65535)\n" },
 	{ "ServiceEntry", "{hosts: ['*.x'], ports: [{number: 80, name: a}], resolution: DNS}",
-	  "spec.hosts[0]: a wildcard cannot be resolved: give endpoints\n" },
+		"spec.hosts[0]: a wildcard cannot be resolved: give endpoints\n" },
 	/* Sidecar */
-	{ "Sidecar", "{egress: [{hosts: [nohost]}]}", "spec.egress[0].hosts[0]: \"nohost\" is not NAMESPACE/HOST\n" },
+	{ "Sidecar", "{egress: [{hosts: [nohost]}]}",
+		"spec.egress[0].hosts[0]: \"nohost\" is not NAMESPACE/HOST\n" },
 	{ "Sidecar", "{ingress: [{port: {number: 80, protocol: HTTP}, defaultEndpoint: 'x'}]}",
-	  "spec.ingress[0].defaultEndpoint: \"x\" is not ADDRESS:PORT or unix:///PATH\n" },
+		"spec.ingress[0].defaultEndpoint: \"x\" is not ADDRESS:PORT or unix:///PATH\n" },
 	/* Mixer */
 	{ "rule", "{match: 'source.namespace ==', actions: [{handler: h, instances: [i]}]}",
-	  "spec.match: column 20: expected a value, an attribute or a function\n" },
+		"spec.match: column 20: expected a value, an attribute or a function\n" },
 	{ "rule", "{match: 'my.own == \"x\"', actions: [{handler: h, instances: [i]}]}",
-	  "~spec.match: column 1: unknown attribute \"my.own\"\n" },
-	{ "rule", "{match: source.name}", "spec.match: column 1: the expression is STRING, not BOOL\n"
-					  "spec.actions: is missing\n" },
+		"~spec.match: column 1: unknown attribute \"my.own\"\n" },
+	{ "rule", "{match: source.name}",
+		"spec.match: column 1: the expression is STRING, not BOOL\n"
+		"spec.actions: is missing\n" },
 	{ "metric", "{value: '1', dimensions: {a: 'source.name | 3'}}",
-	  "spec.dimensions.a: column 13: operator | does not take STRING and INT64\n" },
+		"spec.dimensions.a: column 13: operator | does not take STRING and INT64\n" },
 	{ "listchecker", "{entryType: IP_ADDRESSES, overrides: [10.0.0.0/33]}",
-	  "spec.overrides[0]: \"10.0.0.0/33\" is not an IP address or CIDR block\n" },
-	{ "MeshConfig", "{mixerCheckServer: nope}", "spec.mixerCheckServer: \"nope\" is not HOST:PORT\n" },
+		"spec.overrides[0]: \"10.0.0.0/33\" is not an IP address or CIDR block\n" },
+	{ "MeshConfig", "{mixerCheckServer: nope}",
+		"spec.mixerCheckServer: \"nope\" is not HOST:PORT\n" },
 };
 
 START_TEST(test_case)
@@ -144,8 +157,8 @@ START_TEST(test_case)
 	struct mt_buf got = { 0 };
 
 	faults(cases[_i].kind, cases[_i].spec, &got);
-	ck_assert_msg(strcmp(mt_buf_str(&got), cases[_i].want) == 0, "%s %s\ngives:\n%s\nnot:\n%s", cases[_i].kind,
-		      cases[_i].spec, mt_buf_str(&got), cases[_i].want);
+	ck_assert_msg(strcmp(mt_buf_str(&got), cases[_i].want) == 0, "%s %s\ngives:\n%s\nnot:\n%s",
+		cases[_i].kind, cases[_i].spec, mt_buf_str(&got), cases[_i].want);
 	mt_buf_clear(&got);
 }
 END_TEST
