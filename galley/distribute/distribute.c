@@ -27,7 +27,7 @@ struct galley_distribute {
 	struct mt_xds_type types[MT_KIND_N];
 	struct mt_snapshot *now; /* NULL before the first change */
 	uint64_t next_id;
-	MT_VEC(struct mt_xds_sub *) subs;
+	MT_VEC(struct mt_xds_sub *) subs; /* the engine's references, from attach to detach */
 };
 
 static int allowed(
@@ -124,8 +124,8 @@ void galley_distribute_free(struct galley_distribute *g)
 {
 	if (!g)
 		return;
-	mt_xds_server_free(g->server);
-	mt_vec_clear(&g->subs); /* the engine's references */
+	mt_xds_server_free(g->server); /* detaches all */
+	mt_vec_clear(&g->subs);
 	mt_snapshot_unref(g->now);
 	mt_free(g);
 }

@@ -73,7 +73,8 @@ static bool holds(struct mt_object *const *v, size_t n, struct mt_object *o)
 /* Objects that stand twice in one text: the first counts. */
 static void duplicates_report(struct galley_text *t, struct mt_objects *good)
 {
-	qsort(good->v, good->n, sizeof(*good->v), claim_cmp);
+	if (good->n)
+		qsort(good->v, good->n, sizeof(*good->v), claim_cmp);
 	size_t out = 0;
 	for (size_t i = 0; i < good->n; i++) {
 		if (out && object_cmp(good->v[out - 1], good->v[i]) == 0) {

@@ -20,7 +20,8 @@ const char *at(const struct check *c, const char *fmt, ...)
 	return s;
 }
 
-static void report(const struct check *c, enum mt_severity sev, const char *path, const char *fmt, va_list ap)
+static void report(
+	const struct check *c, enum mt_severity sev, const char *path, const char *fmt, va_list ap)
 {
 	mt_object_diag(c->obj, c->diags, sev, path, "%s", mt_arena_vprintf(c->arena, fmt, ap));
 }
@@ -90,13 +91,15 @@ void check_host(const struct check *c, const char *path, const char *s, bool wil
 	if (mt_str_empty(s))
 		fault(c, path, "is missing");
 	else if (!is_host(s, wildcard))
-		fault(c, path, "\"%s\" is not a host name%s", s, wildcard ? " (a wildcard is \"*\" or \"*.name\")" : "");
+		fault(c, path, "\"%s\" is not a host name%s", s,
+			wildcard ? " (a wildcard is \"*\" or \"*.name\")" : "");
 }
 
 void check_subset_name(const struct check *c, const char *path, const char *s)
 {
 	if (!is_label(s))
-		fault(c, path, "\"%s\" is not a subset name (letters, digits and '-', at most 63)", s);
+		fault(c, path, "\"%s\" is not a subset name (letters, digits and '-', at most 63)",
+			s);
 }
 
 void check_gateway_name(const struct check *c, const char *path, const char *s)
@@ -112,8 +115,10 @@ void check_gateway_name(const struct check *c, const char *path, const char *s)
 void check_export_to(const struct check *c, char *const *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (strcmp(v[i], "*") != 0 && strcmp(v[i], ".") != 0 && strcmp(v[i], "~") != 0 && !is_label(v[i]))
-			fault(c, at(c, "spec.exportTo[%zu]", i), "\"%s\" is not a namespace, \".\" or \"*\"", v[i]);
+		if (strcmp(v[i], "*") != 0 && strcmp(v[i], ".") != 0 && strcmp(v[i], "~") != 0 &&
+			!is_label(v[i]))
+			fault(c, at(c, "spec.exportTo[%zu]", i),
+				"\"%s\" is not a namespace, \".\" or \"*\"", v[i]);
 }
 
 /* RFC 9110 token, or an HTTP/2 pseudo-header. */
@@ -130,8 +135,8 @@ void check_header_name(const struct check *c, const char *path, const char *s)
 
 bool is_protocol(const char *s)
 {
-	static const char *const known[] = { "HTTP", "HTTP2", "HTTP_PROXY", "HTTPS", "GRPC", "GRPC-WEB", "TCP",
-					     "TLS",  "MONGO", "REDIS",	    "MYSQL", "UDP",  "" };
+	static const char *const known[] = { "HTTP", "HTTP2", "HTTP_PROXY", "HTTPS", "GRPC",
+		"GRPC-WEB", "TCP", "TLS", "MONGO", "REDIS", "MYSQL", "UDP", "" };
 
 	for (size_t i = 0; i < MT_ARRAY_SIZE(known); i++)
 		if (strcasecmp(known[i], s) == 0)
@@ -147,7 +152,8 @@ void check_port(const struct check *c, const char *path, uint32_t port)
 		fault(c, path, "%u is not a port (1 to 65535)", port);
 }
 
-void check_duration(const struct check *c, const char *path, const Google__Protobuf__Duration *d, int64_t min_ns)
+void check_duration(const struct check *c, const char *path, const Google__Protobuf__Duration *d,
+	int64_t min_ns)
 {
 	if (!d)
 		return;
@@ -210,7 +216,9 @@ static const char *not_in_re2(const char *s)
 			if (!p[1])
 				return NULL; /* PCRE2 reports it */
 			p++;
-			if (!in_class && (isdigit((unsigned char)*p) ? *p != '0' : strchr("kgRGKXZ", *p) != NULL))
+			if (!in_class &&
+				(isdigit((unsigned char)*p) ? *p != '0'
+							    : strchr("kgRGKXZ", *p) != NULL))
 				return "back-references and similar escapes";
 			continue;
 		}
@@ -226,9 +234,12 @@ static const char *not_in_re2(const char *s)
 			in_class = false;
 		if (in_class)
 			continue;
-		if (strncmp(p, "(?", 2) == 0 && (strchr("=!>|(#&R+-", p[2]) || strncmp(p, "(?<=", 4) == 0 ||
-						 strncmp(p, "(?<!", 4) == 0))
-			return p[2] == '-' && isalpha((unsigned char)p[3]) ? NULL : "look-around and similar groups";
+		if (strncmp(p, "(?", 2) == 0 &&
+			(strchr("=!>|(#&R+-", p[2]) || strncmp(p, "(?<=", 4) == 0 ||
+				strncmp(p, "(?<!", 4) == 0))
+			return p[2] == '-' && isalpha((unsigned char)p[3])
+				? NULL
+				: "look-around and similar groups";
 		if (strchr("*+?}", *p) && p[1] == '+')
 			return "possessive repetition";
 	}
@@ -249,7 +260,8 @@ void check_regex(const struct check *c, const char *path, const char *s)
 		fault(c, path, "the pattern uses %s, which Envoy's RE2 does not have", missing);
 		return;
 	}
-	pcre2_code *re = pcre2_compile((PCRE2_SPTR)s, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &where, NULL);
+	pcre2_code *re =
+		pcre2_compile((PCRE2_SPTR)s, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &where, NULL);
 	if (!re) {
 		char msg[128];
 		pcre2_get_error_message(code, (PCRE2_UCHAR *)msg, sizeof(msg));

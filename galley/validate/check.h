@@ -17,7 +17,8 @@ struct check {
 
 const char *at(const struct check *c, const char *fmt, ...) MT_PRINTF(2, 3);
 void fault(const struct check *c, const char *path, const char *fmt, ...) MT_PRINTF(3, 4);
-void remark(const struct check *c, const char *path, const char *fmt, ...) MT_PRINTF(3, 4); /* warning */
+void remark(const struct check *c, const char *path, const char *fmt, ...)
+	MT_PRINTF(3, 4); /* warning */
 
 /* A DNS name: labels of letters, digits and '-' (and '_'), at most 253. wildcard: "*" or "*.name". */
 bool is_host(const char *s, bool wildcard);
@@ -25,7 +26,8 @@ bool is_label(const char *s); /* DNS label: subset and port names */
 void check_host(const struct check *c, const char *path, const char *s, bool wildcard);
 void check_port(const struct check *c, const char *path, uint32_t port); /* 1..65535 */
 /* NULL is fine. At least min_ns, with nanos and seconds of one sign; the API's own precision is 1 ms. */
-void check_duration(const struct check *c, const char *path, const Google__Protobuf__Duration *d, int64_t min_ns);
+void check_duration(const struct check *c, const char *path, const Google__Protobuf__Duration *d,
+	int64_t min_ns);
 void check_percent(const struct check *c, const char *path, const Nw__Percent *p);
 void check_percent_int(const struct check *c, const char *path, int64_t v);
 /* RE2: PCRE2 parses it, and what RE2 lacks (look-around, back-references, ...) is refused. */
@@ -36,7 +38,8 @@ void check_http_status(const struct check *c, const char *path, int64_t v);
 void check_address(const struct check *c, const char *path, const char *s); /* IP address */
 void check_cidr(const struct check *c, const char *path, const char *s);
 void check_export_to(const struct check *c, char *const *v, size_t n);
-void check_gateway_name(const struct check *c, const char *path, const char *s); /* "mesh", NAME, NS/NAME */
+void check_gateway_name(
+	const struct check *c, const char *path, const char *s); /* "mesh", NAME, NS/NAME */
 void check_subset_name(const struct check *c, const char *path, const char *s);
 bool is_protocol(const char *s);
 void check_destination(const struct check *c, const char *path, const Nw__Destination *d);

@@ -6,7 +6,8 @@
 #include "galley/validate/tls.h"
 #include "istio/networking/v1alpha3/destination_rule.pb-c.h"
 
-static void consistent_hash(const struct check *c, const char *path, const Nw__LoadBalancerSettings__ConsistentHashLB *h)
+static void consistent_hash(const struct check *c, const char *path,
+	const Nw__LoadBalancerSettings__ConsistentHashLB *h)
 {
 	switch (h->hash_key_case) {
 	case NW__LOAD_BALANCER_SETTINGS__CONSISTENT_HASH_LB__HASH_KEY_HTTP_HEADER_NAME:
@@ -21,21 +22,23 @@ static void consistent_hash(const struct check *c, const char *path, const Nw__L
 		if (mt_str_empty(h->http_query_parameter_name))
 			fault(c, at(c, "%s.httpQueryParameterName", path), "is empty");
 		break;
-	case NW__LOAD_BALANCER_SETTINGS__CONSISTENT_HASH_LB__HASH_KEY_USE_SOURCE_IP:
-		break;
+	case NW__LOAD_BALANCER_SETTINGS__CONSISTENT_HASH_LB__HASH_KEY_USE_SOURCE_IP: break;
 	default:
-		fault(c, path, "needs one of httpHeaderName, httpCookie, useSourceIp, httpQueryParameterName");
+		fault(c, path,
+			"needs one of httpHeaderName, httpCookie, useSourceIp, httpQueryParameterName");
 	}
-	if (h->hash_algorithm_case == NW__LOAD_BALANCER_SETTINGS__CONSISTENT_HASH_LB__HASH_ALGORITHM_MAGLEV &&
-	    h->maglev->table_size > 5000011)
+	if (h->hash_algorithm_case ==
+			NW__LOAD_BALANCER_SETTINGS__CONSISTENT_HASH_LB__HASH_ALGORITHM_MAGLEV &&
+		h->maglev->table_size > 5000011)
 		fault(c, at(c, "%s.maglev.tableSize", path), "%llu is more than 5000011",
-		      (unsigned long long)h->maglev->table_size);
+			(unsigned long long)h->maglev->table_size);
 	if (h->minimum_ring_size > 8388608)
 		fault(c, at(c, "%s.minimumRingSize", path), "%llu is more than 8388608",
-		      (unsigned long long)h->minimum_ring_size);
+			(unsigned long long)h->minimum_ring_size);
 }
 
-static void locality(const struct check *c, const char *path, const Nw__LocalityLoadBalancerSetting *l)
+static void locality(
+	const struct check *c, const char *path, const Nw__LocalityLoadBalancerSetting *l)
 {
 	if (!l)
 		return;
@@ -46,15 +49,17 @@ static void locality(const struct check *c, const char *path, const Nw__Locality
 		for (size_t k = 0; k < l->distribute[i]->n_to; k++)
 			sum += l->distribute[i]->to[k]->value;
 		if (sum != 100)
-			fault(c, at(c, "%s.distribute[%zu].to", path, i), "the weights add up to %llu, not to 100",
-			      (unsigned long long)sum);
+			fault(c, at(c, "%s.distribute[%zu].to", path, i),
+				"the weights add up to %llu, not to 100", (unsigned long long)sum);
 	}
 	for (size_t i = 0; i < l->n_failover; i++)
 		if (strcmp(l->failover[i]->from, l->failover[i]->to) == 0)
-			fault(c, at(c, "%s.failover[%zu].to", path, i), "\"%s\" fails over to itself", l->failover[i]->to);
+			fault(c, at(c, "%s.failover[%zu].to", path, i),
+				"\"%s\" fails over to itself", l->failover[i]->to);
 }
 
-static void load_balancer(const struct check *c, const char *path, const Nw__LoadBalancerSettings *lb)
+static void load_balancer(
+	const struct check *c, const char *path, const Nw__LoadBalancerSettings *lb)
 {
 	if (!lb)
 		return;
@@ -70,24 +75,29 @@ static void not_negative(const struct check *c, const char *path, int64_t v)
 		fault(c, path, "must not be negative");
 }
 
-static void connection_pool(const struct check *c, const char *path, const Nw__ConnectionPoolSettings *p)
+static void connection_pool(
+	const struct check *c, const char *path, const Nw__ConnectionPoolSettings *p)
 {
 	if (!p)
 		return;
 	if (p->tcp) {
 		not_negative(c, at(c, "%s.tcp.maxConnections", path), p->tcp->max_connections);
-		check_duration(c, at(c, "%s.tcp.connectTimeout", path), p->tcp->connect_timeout, MT_NS_PER_MS);
+		check_duration(c, at(c, "%s.tcp.connectTimeout", path), p->tcp->connect_timeout,
+			MT_NS_PER_MS);
 		if (p->tcp->tcp_keepalive) {
-			check_duration(c, at(c, "%s.tcp.tcpKeepalive.time", path), p->tcp->tcp_keepalive->time,
-				       MT_NS_PER_SEC);
-			check_duration(c, at(c, "%s.tcp.tcpKeepalive.interval", path), p->tcp->tcp_keepalive->interval,
-				       MT_NS_PER_SEC);
+			check_duration(c, at(c, "%s.tcp.tcpKeepalive.time", path),
+				p->tcp->tcp_keepalive->time, MT_NS_PER_SEC);
+			check_duration(c, at(c, "%s.tcp.tcpKeepalive.interval", path),
+				p->tcp->tcp_keepalive->interval, MT_NS_PER_SEC);
 		}
 	}
 	if (p->http) {
-		not_negative(c, at(c, "%s.http.http1MaxPendingRequests", path), p->http->http1_max_pending_requests);
-		not_negative(c, at(c, "%s.http.http2MaxRequests", path), p->http->http2_max_requests);
-		not_negative(c, at(c, "%s.http.maxRequestsPerConnection", path), p->http->max_requests_per_connection);
+		not_negative(c, at(c, "%s.http.http1MaxPendingRequests", path),
+			p->http->http1_max_pending_requests);
+		not_negative(
+			c, at(c, "%s.http.http2MaxRequests", path), p->http->http2_max_requests);
+		not_negative(c, at(c, "%s.http.maxRequestsPerConnection", path),
+			p->http->max_requests_per_connection);
 		not_negative(c, at(c, "%s.http.maxRetries", path), p->http->max_retries);
 		check_duration(c, at(c, "%s.http.idleTimeout", path), p->http->idle_timeout, 0);
 	}
@@ -136,8 +146,10 @@ void galley_check_destination_rule(const struct check *c, const ProtobufCMessage
 		check_subset_name(c, at(c, "spec.subsets[%zu].name", i), r->subsets[i]->name);
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(r->subsets[k]->name, r->subsets[i]->name) == 0)
-				fault(c, at(c, "spec.subsets[%zu].name", i), "\"%s\" stands here twice", r->subsets[i]->name);
-		policy(c, at(c, "spec.subsets[%zu].trafficPolicy", i), r->subsets[i]->traffic_policy);
+				fault(c, at(c, "spec.subsets[%zu].name", i),
+					"\"%s\" stands here twice", r->subsets[i]->name);
+		policy(c, at(c, "spec.subsets[%zu].trafficPolicy", i),
+			r->subsets[i]->traffic_policy);
 	}
 	check_export_to(c, r->export_to, r->n_export_to);
 }

@@ -33,8 +33,9 @@ static void server(const struct check *c, size_t i, const Nw__Server *s)
 	}
 	check_port(c, at(c, "%s.port.number", path), s->port->number);
 	if (mt_str_empty(s->port->protocol) || !is_protocol(s->port->protocol))
-		fault(c, at(c, "%s.port.protocol", path), "\"%s\" is not HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS",
-		      s->port->protocol);
+		fault(c, at(c, "%s.port.protocol", path),
+			"\"%s\" is not HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS",
+			s->port->protocol);
 	if (!mt_str_empty(s->port->name) && !is_label(s->port->name))
 		fault(c, at(c, "%s.port.name", path), "\"%s\" is not a port name", s->port->name);
 	if (!s->n_hosts)
@@ -44,10 +45,12 @@ static void server(const struct check *c, size_t i, const Nw__Server *s)
 	if (!mt_str_empty(s->bind))
 		check_address(c, at(c, "%s.bind", path), s->bind);
 	if (is_tls(s->port->protocol) && !s->tls)
-		fault(c, at(c, "%s.tls", path), "is missing: protocol %s needs it", s->port->protocol);
+		fault(c, at(c, "%s.tls", path), "is missing: protocol %s needs it",
+			s->port->protocol);
 	if (s->tls && !is_tls(s->port->protocol) && !s->tls->https_redirect &&
-	    s->tls->mode != NW__SERVER_TLSSETTINGS__TLSMODE__PASSTHROUGH)
-		remark(c, at(c, "%s.tls", path), "has no effect with protocol %s", s->port->protocol);
+		s->tls->mode != NW__SERVER_TLSSETTINGS__TLSMODE__PASSTHROUGH)
+		remark(c, at(c, "%s.tls", path), "has no effect with protocol %s",
+			s->port->protocol);
 	galley_check_server_tls(c, at(c, "%s.tls", path), s->tls);
 }
 

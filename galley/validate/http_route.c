@@ -23,7 +23,8 @@ static void match(const struct check *c, const char *path, const Nw__HTTPMatchRe
 		check_string_match(c, p, m->without_headers[i]->value);
 	}
 	for (size_t i = 0; i < m->n_query_params; i++)
-		check_string_match(c, at(c, "%s.queryParams.%s", path, m->query_params[i]->key), m->query_params[i]->value);
+		check_string_match(c, at(c, "%s.queryParams.%s", path, m->query_params[i]->key),
+			m->query_params[i]->value);
 	if (m->port)
 		check_port(c, at(c, "%s.port", path), m->port);
 	for (size_t i = 0; i < m->n_gateways; i++)
@@ -36,7 +37,8 @@ static void header_names(const struct check *c, const char *path, char *const *v
 		check_header_name(c, at(c, "%s[%zu]", path, i), v[i]);
 }
 
-static void operations(const struct check *c, const char *path, const Nw__Headers__HeaderOperations *o)
+static void operations(
+	const struct check *c, const char *path, const Nw__Headers__HeaderOperations *o)
 {
 	if (!o)
 		return;
@@ -68,20 +70,24 @@ static void destinations(const struct check *c, const char *path, const Nw__HTTP
 		sum += d->weight;
 		headers(c, p, d->headers);
 		header_names(c, at(c, "%s.removeResponseHeaders", p), d->remove_response_headers,
-			     d->n_remove_response_headers);
-		header_names(c, at(c, "%s.removeRequestHeaders", p), d->remove_request_headers, d->n_remove_request_headers);
+			d->n_remove_response_headers);
+		header_names(c, at(c, "%s.removeRequestHeaders", p), d->remove_request_headers,
+			d->n_remove_request_headers);
 	}
 	if (r->n_route > 1 && sum <= 0)
-		fault(c, at(c, "%s.route", path), "the weights of %zu destinations are all zero", r->n_route);
+		fault(c, at(c, "%s.route", path), "the weights of %zu destinations are all zero",
+			r->n_route);
 	else if (r->n_route > 1 && sum != 100)
-		remark(c, at(c, "%s.route", path), "the weights add up to %lld: they are taken as shares of it",
-		       (long long)sum);
+		remark(c, at(c, "%s.route", path),
+			"the weights add up to %lld: they are taken as shares of it",
+			(long long)sum);
 }
 
 /* Exactly one of these decides what happens to a request. */
 static void action(const struct check *c, const char *path, const Nw__HTTPRoute *r)
 {
-	int n = (r->n_route > 0) + (r->redirect != NULL) + (r->direct_response != NULL) + (r->delegate != NULL);
+	int n = (r->n_route > 0) + (r->redirect != NULL) + (r->direct_response != NULL) +
+		(r->delegate != NULL);
 
 	if (n == 0)
 		fault(c, path, "has no route, redirect, directResponse or delegate");
@@ -103,11 +109,14 @@ static void redirect(const struct check *c, const char *path, const Nw__HTTPRedi
 	for (size_t i = 0; i < MT_ARRAY_SIZE(codes); i++)
 		known = known || codes[i] == r->redirect_code;
 	if (!known)
-		fault(c, at(c, "%s.redirectCode", path), "%u is not 301, 302, 303, 307 or 308", r->redirect_code);
-	if (mt_str_empty(r->uri) && mt_str_empty(r->authority) && mt_str_empty(r->scheme) && mt_str_empty(r->prefix_rewrite) &&
-	    r->redirect_port_case == NW__HTTPREDIRECT__REDIRECT_PORT__NOT_SET)
+		fault(c, at(c, "%s.redirectCode", path), "%u is not 301, 302, 303, 307 or 308",
+			r->redirect_code);
+	if (mt_str_empty(r->uri) && mt_str_empty(r->authority) && mt_str_empty(r->scheme) &&
+		mt_str_empty(r->prefix_rewrite) &&
+		r->redirect_port_case == NW__HTTPREDIRECT__REDIRECT_PORT__NOT_SET)
 		fault(c, path, "changes nothing: say uri, authority, port or scheme");
-	if (!mt_str_empty(r->scheme) && strcmp(r->scheme, "http") != 0 && strcmp(r->scheme, "https") != 0)
+	if (!mt_str_empty(r->scheme) && strcmp(r->scheme, "http") != 0 &&
+		strcmp(r->scheme, "https") != 0)
 		fault(c, at(c, "%s.scheme", path), "\"%s\" is not http or https", r->scheme);
 	if (r->redirect_port_case == NW__HTTPREDIRECT__REDIRECT_PORT_PORT)
 		check_port(c, at(c, "%s.port", path), r->port);
@@ -116,9 +125,22 @@ static void redirect(const struct check *c, const char *path, const Nw__HTTPRedi
 static void retries(const struct check *c, const char *path, const Nw__HTTPRetry *r)
 {
 	static const char *const conditions[] = {
-		"5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited",
-		"retriable-4xx", "refused-stream", "retriable-status-codes", "retriable-headers", "http3-post-connect-failure",
-		"cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
+		"5xx",
+		"gateway-error",
+		"reset",
+		"reset-before-request",
+		"connect-failure",
+		"envoy-ratelimited",
+		"retriable-4xx",
+		"refused-stream",
+		"retriable-status-codes",
+		"retriable-headers",
+		"http3-post-connect-failure",
+		"cancelled",
+		"deadline-exceeded",
+		"internal",
+		"resource-exhausted",
+		"unavailable",
 	};
 
 	if (!r)
@@ -135,7 +157,8 @@ static void retries(const struct check *c, const char *path, const Nw__HTTPRetry
 		for (size_t i = 0; i < MT_ARRAY_SIZE(conditions); i++)
 			known = known || strcmp(conditions[i], s) == 0;
 		if (!known)
-			fault(c, at(c, "%s.retryOn", path), "\"%s\" is not a condition that Envoy knows", s);
+			fault(c, at(c, "%s.retryOn", path),
+				"\"%s\" is not a condition that Envoy knows", s);
 	}
 }
 
@@ -149,10 +172,12 @@ static void faults(const struct check *c, const char *path, const Nw__HTTPFaultI
 		const Nw__HTTPFaultInjection__Delay *d = f->delay;
 		check_percent_int(c, at(c, "%s.delay.percent", path), d->percent);
 		check_percent(c, at(c, "%s.delay.percentage.value", path), d->percentage);
-		if (d->http_delay_type_case != NW__HTTPFAULT_INJECTION__DELAY__HTTP_DELAY_TYPE_FIXED_DELAY)
+		if (d->http_delay_type_case !=
+			NW__HTTPFAULT_INJECTION__DELAY__HTTP_DELAY_TYPE_FIXED_DELAY)
 			fault(c, at(c, "%s.delay.fixedDelay", path), "is missing");
 		else
-			check_duration(c, at(c, "%s.delay.fixedDelay", path), d->fixed_delay, MT_NS_PER_MS);
+			check_duration(c, at(c, "%s.delay.fixedDelay", path), d->fixed_delay,
+				MT_NS_PER_MS);
 	}
 	if (f->abort) {
 		const Nw__HTTPFaultInjection__Abort *a = f->abort;
@@ -160,7 +185,8 @@ static void faults(const struct check *c, const char *path, const Nw__HTTPFaultI
 		check_percent(c, at(c, "%s.abort.percentage.value", path), a->percentage);
 		if (a->error_type_case == NW__HTTPFAULT_INJECTION__ABORT__ERROR_TYPE_HTTP_STATUS)
 			check_http_status(c, at(c, "%s.abort.httpStatus", path), a->http_status);
-		else if (a->error_type_case != NW__HTTPFAULT_INJECTION__ABORT__ERROR_TYPE_GRPC_STATUS)
+		else if (a->error_type_case !=
+			NW__HTTPFAULT_INJECTION__ABORT__ERROR_TYPE_GRPC_STATUS)
 			fault(c, at(c, "%s.abort", path), "has no httpStatus and no grpcStatus");
 	}
 }
@@ -174,7 +200,8 @@ static void rewrite(const struct check *c, const char *path, const Nw__HTTPRewri
 	if (!mt_str_empty(r->uri) && r->uri_regex_rewrite)
 		fault(c, path, "has both uri and uriRegexRewrite");
 	if (r->uri_regex_rewrite)
-		check_regex(c, at(c, "%s.uriRegexRewrite.match", path), r->uri_regex_rewrite->match);
+		check_regex(
+			c, at(c, "%s.uriRegexRewrite.match", path), r->uri_regex_rewrite->match);
 }
 
 static void mirrors(const struct check *c, const char *path, const Nw__HTTPRoute *r)
@@ -187,8 +214,10 @@ static void mirrors(const struct check *c, const char *path, const Nw__HTTPRoute
 		check_percent_int(c, at(c, "%s.mirrorPercent", path), r->mirror_percent->value);
 	check_percent(c, at(c, "%s.mirrorPercentage.value", path), r->mirror_percentage);
 	for (size_t i = 0; i < r->n_mirrors; i++) {
-		check_destination(c, at(c, "%s.mirrors[%zu].destination", path, i), r->mirrors[i]->destination);
-		check_percent(c, at(c, "%s.mirrors[%zu].percentage.value", path, i), r->mirrors[i]->percentage);
+		check_destination(c, at(c, "%s.mirrors[%zu].destination", path, i),
+			r->mirrors[i]->destination);
+		check_percent(c, at(c, "%s.mirrors[%zu].percentage.value", path, i),
+			r->mirrors[i]->percentage);
 	}
 }
 
@@ -218,7 +247,9 @@ void galley_check_http_route(const struct check *c, const char *path, const Nw__
 	cors(c, at(c, "%s.corsPolicy", path), r->cors_policy);
 	headers(c, path, r->headers);
 	if (r->direct_response)
-		check_http_status(c, at(c, "%s.directResponse.status", path), r->direct_response->status);
+		check_http_status(
+			c, at(c, "%s.directResponse.status", path), r->direct_response->status);
 	if (r->delegate && !is_host(r->delegate->name, false))
-		fault(c, at(c, "%s.delegate.name", path), "\"%s\" is not a name", r->delegate->name);
+		fault(c, at(c, "%s.delegate.name", path), "\"%s\" is not a name",
+			r->delegate->name);
 }

@@ -14,7 +14,8 @@
 #include "template/logentry.pb-c.h"
 #include "template/metric.pb-c.h"
 
-static void expression(const struct check *c, const char *path, const char *text, enum mt_vtype want)
+static void expression(
+	const struct check *c, const char *path, const char *text, enum mt_vtype want)
 {
 	MT_AUTO(mt_vocab_freep) struct mt_vocab *vocab = mt_vocab_new();
 	MT_AUTO(mt_expr_freep) struct mt_expr *e = NULL;
@@ -28,13 +29,14 @@ static void expression(const struct check *c, const char *path, const char *text
 		fault(c, path, "%s: %s", err.path, err.msg);
 }
 
-static void operations(const struct check *c, const char *path, Policy__Rule__HeaderOperationTemplate *const *v,
-		       size_t n)
+static void operations(const struct check *c, const char *path,
+	Policy__Rule__HeaderOperationTemplate *const *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		check_header_name(c, at(c, "%s[%zu].name", path, i), v[i]->name);
 		for (size_t k = 0; k < v[i]->n_values; k++)
-			expression(c, at(c, "%s[%zu].values[%zu]", path, i, k), v[i]->values[k], MT_V_STRING);
+			expression(c, at(c, "%s[%zu].values[%zu]", path, i, k), v[i]->values[k],
+				MT_V_STRING);
 	}
 }
 
@@ -52,8 +54,10 @@ void galley_check_rule(const struct check *c, const ProtobufCMessage *spec)
 		if (!r->actions[i]->n_instances)
 			fault(c, at(c, "spec.actions[%zu].instances", i), "is missing");
 	}
-	operations(c, "spec.requestHeaderOperations", r->request_header_operations, r->n_request_header_operations);
-	operations(c, "spec.responseHeaderOperations", r->response_header_operations, r->n_response_header_operations);
+	operations(c, "spec.requestHeaderOperations", r->request_header_operations,
+		r->n_request_header_operations);
+	operations(c, "spec.responseHeaderOperations", r->response_header_operations,
+		r->n_response_header_operations);
 }
 
 void galley_check_handler(const struct check *c, const ProtobufCMessage *spec)
@@ -81,7 +85,8 @@ void galley_check_metric(const struct check *c, const ProtobufCMessage *spec)
 	else
 		expression(c, "spec.value", m->value, MT_V_NONE);
 	for (size_t i = 0; i < m->n_dimensions; i++)
-		expression(c, at(c, "spec.dimensions.%s", m->dimensions[i]->key), m->dimensions[i]->value, MT_V_NONE);
+		expression(c, at(c, "spec.dimensions.%s", m->dimensions[i]->key),
+			m->dimensions[i]->value, MT_V_NONE);
 }
 
 void galley_check_logentry(const struct check *c, const ProtobufCMessage *spec)
@@ -89,7 +94,8 @@ void galley_check_logentry(const struct check *c, const ProtobufCMessage *spec)
 	const TemplateLogentry__InstanceParam *l = (const TemplateLogentry__InstanceParam *)spec;
 
 	for (size_t i = 0; i < l->n_variables; i++)
-		expression(c, at(c, "spec.variables.%s", l->variables[i]->key), l->variables[i]->value, MT_V_NONE);
+		expression(c, at(c, "spec.variables.%s", l->variables[i]->key),
+			l->variables[i]->value, MT_V_NONE);
 	if (!mt_str_empty(l->severity))
 		expression(c, "spec.severity", l->severity, MT_V_STRING);
 	if (!mt_str_empty(l->timestamp))
@@ -123,26 +129,29 @@ void galley_check_listchecker(const struct check *c, const ProtobufCMessage *spe
 	}
 }
 
-static void buckets(const struct check *c, const char *path, const AdapterPrometheus__Params__MetricInfo__BucketsDefinition *b)
+static void buckets(const struct check *c, const char *path,
+	const AdapterPrometheus__Params__MetricInfo__BucketsDefinition *b)
 {
 	switch (b->definition_case) {
 	case ADAPTER_PROMETHEUS__PARAMS__METRIC_INFO__BUCKETS_DEFINITION__DEFINITION_LINEAR_BUCKETS:
 		if (b->linear_buckets->num_finite_buckets < 1 || b->linear_buckets->width <= 0)
-			fault(c, at(c, "%s.linearBuckets", path), "needs numFiniteBuckets and width above zero");
+			fault(c, at(c, "%s.linearBuckets", path),
+				"needs numFiniteBuckets and width above zero");
 		break;
 	case ADAPTER_PROMETHEUS__PARAMS__METRIC_INFO__BUCKETS_DEFINITION__DEFINITION_EXPONENTIAL_BUCKETS:
-		if (b->exponential_buckets->num_finite_buckets < 1 || b->exponential_buckets->growth_factor <= 1 ||
-		    b->exponential_buckets->scale <= 0)
+		if (b->exponential_buckets->num_finite_buckets < 1 ||
+			b->exponential_buckets->growth_factor <= 1 ||
+			b->exponential_buckets->scale <= 0)
 			fault(c, at(c, "%s.exponentialBuckets", path),
-			      "needs numFiniteBuckets and scale above zero, growthFactor above one");
+				"needs numFiniteBuckets and scale above zero, growthFactor above one");
 		break;
 	case ADAPTER_PROMETHEUS__PARAMS__METRIC_INFO__BUCKETS_DEFINITION__DEFINITION_EXPLICIT_BUCKETS:
 		for (size_t i = 1; i < b->explicit_buckets->n_bounds; i++)
 			if (b->explicit_buckets->bounds[i] <= b->explicit_buckets->bounds[i - 1])
-				fault(c, at(c, "%s.explicitBuckets.bounds[%zu]", path, i), "bounds must ascend");
+				fault(c, at(c, "%s.explicitBuckets.bounds[%zu]", path, i),
+					"bounds must ascend");
 		break;
-	default:
-		fault(c, path, "has no definition");
+	default: fault(c, path, "has no definition");
 	}
 }
 
@@ -156,7 +165,8 @@ void galley_check_prometheus(const struct check *c, const ProtobufCMessage *spec
 		if (mt_str_empty(m->instance_name))
 			fault(c, at(c, "%s.instanceName", path), "is missing");
 		if (m->kind == ADAPTER_PROMETHEUS__PARAMS__METRIC_INFO__KIND__UNSPECIFIED)
-			fault(c, at(c, "%s.kind", path), "is missing: GAUGE, COUNTER or DISTRIBUTION");
+			fault(c, at(c, "%s.kind", path),
+				"is missing: GAUGE, COUNTER or DISTRIBUTION");
 		if (m->buckets)
 			buckets(c, at(c, "%s.buckets", path), m->buckets);
 	}

@@ -16,14 +16,17 @@ static void ports(const struct check *c, const Nw__ServiceEntry *s)
 		if (!is_label(p->name))
 			fault(c, at(c, "%s.name", path), "\"%s\" is not a port name", p->name);
 		if (!is_protocol(p->protocol))
-			fault(c, at(c, "%s.protocol", path), "\"%s\" is not a protocol", p->protocol);
+			fault(c, at(c, "%s.protocol", path), "\"%s\" is not a protocol",
+				p->protocol);
 		if (p->target_port)
 			check_port(c, at(c, "%s.targetPort", path), p->target_port);
 		for (size_t k = 0; k < i; k++) {
 			if (s->ports[k]->number == p->number)
-				fault(c, at(c, "%s.number", path), "%u stands here twice", p->number);
+				fault(c, at(c, "%s.number", path), "%u stands here twice",
+					p->number);
 			if (strcmp(s->ports[k]->name, p->name) == 0)
-				fault(c, at(c, "%s.name", path), "\"%s\" stands here twice", p->name);
+				fault(c, at(c, "%s.name", path), "\"%s\" stands here twice",
+					p->name);
 		}
 	}
 }
@@ -41,8 +44,10 @@ static void workload(const struct check *c, const char *path, const Nw__Workload
 		if (w->n_ports)
 			fault(c, at(c, "%s.ports", path), "a Unix socket has no ports");
 	} else if (mt_ip_parse(w->address, &ip) < 0 && !(dns && is_host(w->address, false))) {
-		fault(c, at(c, "%s.address", path), dns ? "\"%s\" is neither an IP address nor a host name"
-						       : "\"%s\" is not an IP address", w->address);
+		fault(c, at(c, "%s.address", path),
+			dns ? "\"%s\" is neither an IP address nor a host name"
+			    : "\"%s\" is not an IP address",
+			w->address);
 	}
 	for (size_t i = 0; i < w->n_ports; i++)
 		check_port(c, at(c, "%s.ports.%s", path, w->ports[i]->key), w->ports[i]->value);
@@ -59,8 +64,8 @@ static bool has_port(const Nw__ServiceEntry *s, const char *name)
 static void endpoints(const struct check *c, const Nw__ServiceEntry *s)
 {
 	bool dns = s->resolution == NW__SERVICE_ENTRY__RESOLUTION__DNS ||
-		   s->resolution == NW__SERVICE_ENTRY__RESOLUTION__DNS_ROUND_ROBIN ||
-		   s->resolution == NW__SERVICE_ENTRY__RESOLUTION__DYNAMIC_DNS;
+		s->resolution == NW__SERVICE_ENTRY__RESOLUTION__DNS_ROUND_ROBIN ||
+		s->resolution == NW__SERVICE_ENTRY__RESOLUTION__DYNAMIC_DNS;
 
 	for (size_t i = 0; i < s->n_endpoints; i++) {
 		const char *path = at(c, "spec.endpoints[%zu]", i);
@@ -68,7 +73,7 @@ static void endpoints(const struct check *c, const Nw__ServiceEntry *s)
 		for (size_t k = 0; k < s->endpoints[i]->n_ports; k++)
 			if (!has_port(s, s->endpoints[i]->ports[k]->key))
 				fault(c, at(c, "%s.ports.%s", path, s->endpoints[i]->ports[k]->key),
-				      "names no port of spec.ports");
+					"names no port of spec.ports");
 	}
 	if (s->resolution == NW__SERVICE_ENTRY__RESOLUTION__NONE && s->n_endpoints)
 		fault(c, "spec.endpoints", "have no place with resolution NONE");
@@ -76,7 +81,8 @@ static void endpoints(const struct check *c, const Nw__ServiceEntry *s)
 		fault(c, "spec.endpoints", "have no place beside workloadSelector");
 	for (size_t i = 0; dns && !s->n_endpoints && i < s->n_hosts; i++)
 		if (s->hosts[i][0] == '*')
-			fault(c, at(c, "spec.hosts[%zu]", i), "a wildcard cannot be resolved: give endpoints");
+			fault(c, at(c, "spec.hosts[%zu]", i),
+				"a wildcard cannot be resolved: give endpoints");
 }
 
 void galley_check_service_entry(const struct check *c, const ProtobufCMessage *spec)

@@ -13,7 +13,8 @@ static void port(const struct check *c, const char *path, const Nw__SidecarPort 
 		fault(c, at(c, "%s.protocol", path), "\"%s\" is not a protocol", p->protocol);
 }
 
-static void bind_address(const struct check *c, const char *path, const char *s, bool none, uint32_t number)
+static void bind_address(
+	const struct check *c, const char *path, const char *s, bool none, uint32_t number)
 {
 	if (mt_str_empty(s)) {
 		if (none && number)
@@ -36,7 +37,8 @@ static void default_endpoint(const struct check *c, const char *path, const char
 
 	if (mt_str_empty(s) || mt_str_prefix(s, "unix://"))
 		return;
-	if (mt_hostport_parse(s, host, &number) < 0 || !number || (*host && mt_ip_parse(host, &ip) < 0))
+	if (mt_hostport_parse(s, host, &number) < 0 || !number ||
+		(*host && mt_ip_parse(host, &ip) < 0))
 		fault(c, path, "\"%s\" is not ADDRESS:PORT or unix:///PATH", s);
 }
 
@@ -49,7 +51,8 @@ static void ingress(const struct check *c, size_t i, const Nw__IstioIngressListe
 		return;
 	}
 	port(c, at(c, "%s.port", path), l->port);
-	bind_address(c, at(c, "%s.bind", path), l->bind, l->capture_mode == NW__CAPTURE_MODE__NONE, l->port->number);
+	bind_address(c, at(c, "%s.bind", path), l->bind, l->capture_mode == NW__CAPTURE_MODE__NONE,
+		l->port->number);
 	default_endpoint(c, at(c, "%s.defaultEndpoint", path), l->default_endpoint);
 	galley_check_server_tls(c, at(c, "%s.tls", path), l->tls);
 }
@@ -82,7 +85,8 @@ static void egress(const struct check *c, size_t i, const Nw__IstioEgressListene
 		if (!mt_str_empty(l->bind))
 			fault(c, at(c, "%s.port", path), "is missing: bind needs it");
 		if (i + 1 != n)
-			fault(c, path, "has no port, so it is for all that no other listener takes: it must be the last");
+			fault(c, path,
+				"has no port, so it is for all that no other listener takes: it must be the last");
 		return;
 	}
 	if (!mt_str_prefix(l->bind ? l->bind : "", "unix://"))

@@ -15,7 +15,8 @@ int galley_validate(const struct mt_object *o, struct mt_diags *diags)
 	size_t before = diags->errors;
 
 	if (!is_host(o->name, false))
-		fault(&c, "metadata.name", "\"%s\" is not a name (letters, digits, '-' and '.')", o->name);
+		fault(&c, "metadata.name", "\"%s\" is not a name (letters, digits, '-' and '.')",
+			o->name);
 	if (o->kind->scope == MT_SCOPE_NAMESPACED && !is_label(o->ns))
 		fault(&c, "metadata.namespace", "\"%s\" is not a namespace", o->ns);
 	if (validators[o->kind->id])

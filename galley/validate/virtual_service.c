@@ -6,20 +6,23 @@
 #include "galley/validate/check.h"
 #include "galley/validate/http_route.h"
 
-static void l4_destinations(const struct check *c, const char *path, Nw__RouteDestination *const *v, size_t n)
+static void l4_destinations(
+	const struct check *c, const char *path, Nw__RouteDestination *const *v, size_t n)
 {
 	int64_t sum = 0;
 
 	if (!n)
 		fault(c, at(c, "%s.route", path), "is missing: say where to");
 	for (size_t i = 0; i < n; i++) {
-		check_destination(c, at(c, "%s.route[%zu].destination", path, i), v[i]->destination);
+		check_destination(
+			c, at(c, "%s.route[%zu].destination", path, i), v[i]->destination);
 		if (v[i]->weight < 0)
 			fault(c, at(c, "%s.route[%zu].weight", path, i), "must not be negative");
 		sum += v[i]->weight;
 	}
 	if (n > 1 && sum <= 0)
-		fault(c, at(c, "%s.route", path), "the weights of %zu destinations are all zero", n);
+		fault(c, at(c, "%s.route", path), "the weights of %zu destinations are all zero",
+			n);
 }
 
 static void tls_route(const struct check *c, size_t i, const Nw__TLSRoute *r)
@@ -36,7 +39,8 @@ static void tls_route(const struct check *c, size_t i, const Nw__TLSRoute *r)
 		for (size_t s = 0; s < match->n_sni_hosts; s++)
 			check_host(c, at(c, "%s.sniHosts[%zu]", mp, s), match->sni_hosts[s], true);
 		for (size_t s = 0; s < match->n_destination_subnets; s++)
-			check_cidr(c, at(c, "%s.destinationSubnets[%zu]", mp, s), match->destination_subnets[s]);
+			check_cidr(c, at(c, "%s.destinationSubnets[%zu]", mp, s),
+				match->destination_subnets[s]);
 		if (match->port)
 			check_port(c, at(c, "%s.port", mp), match->port);
 		for (size_t s = 0; s < match->n_gateways; s++)
@@ -53,7 +57,8 @@ static void tcp_route(const struct check *c, size_t i, const Nw__TCPRoute *r)
 		const Nw__L4MatchAttributes *match = r->match[m];
 		const char *mp = at(c, "%s.match[%zu]", path, m);
 		for (size_t s = 0; s < match->n_destination_subnets; s++)
-			check_cidr(c, at(c, "%s.destinationSubnets[%zu]", mp, s), match->destination_subnets[s]);
+			check_cidr(c, at(c, "%s.destinationSubnets[%zu]", mp, s),
+				match->destination_subnets[s]);
 		if (match->port)
 			check_port(c, at(c, "%s.port", mp), match->port);
 		for (size_t s = 0; s < match->n_gateways; s++)
@@ -78,13 +83,15 @@ static void hosts(const struct check *c, const Nw__VirtualService *vs)
 		mesh = mesh || strcmp(vs->gateways[i], "mesh") == 0;
 	for (size_t i = 0; mesh && i < vs->n_hosts; i++)
 		if (strcmp(vs->hosts[i], "*") == 0)
-			fault(c, at(c, "spec.hosts[%zu]", i), "\"*\" is only for gateways: name them in spec.gateways");
+			fault(c, at(c, "spec.hosts[%zu]", i),
+				"\"*\" is only for gateways: name them in spec.gateways");
 }
 
 void galley_check_virtual_service(const struct check *c, const ProtobufCMessage *spec)
 {
 	const Nw__VirtualService *vs = (const Nw__VirtualService *)spec;
-	bool delegated = !vs->n_hosts && vs->n_http && !vs->n_gateways; /* the target of another's delegate */
+	bool delegated = !vs->n_hosts && vs->n_http &&
+		!vs->n_gateways; /* the target of another's delegate */
 
 	if (!vs->n_hosts && !delegated)
 		fault(c, "spec.hosts", "is missing");
@@ -101,6 +108,7 @@ void galley_check_virtual_service(const struct check *c, const ProtobufCMessage 
 		tcp_route(c, i, vs->tcp[i]);
 	for (size_t i = 0; i + 1 < vs->n_http; i++)
 		if (!vs->http[i]->n_match)
-			remark(c, at(c, "spec.http[%zu]", i), "matches everything: the routes after it are never used");
+			remark(c, at(c, "spec.http[%zu]", i),
+				"matches everything: the routes after it are never used");
 	check_export_to(c, vs->export_to, vs->n_export_to);
 }
