@@ -378,6 +378,13 @@ class Mesh:
             (pathlib.Path(self.tmp) / "FAULT").touch()  # keeps the logs
         assert not faults, "\n".join(faults)
 
+    def saved(self, daemon):
+        """The daemon's state on disk is newer than all that was written into the source."""
+        newest = max(p.stat().st_mtime_ns for p in self.config.iterdir())
+        return any(p.stat().st_mtime_ns > newest
+                   for p in self.state.joinpath(daemon).rglob("*")
+                   if p.is_file() and p.name in ("config", "objects"))
+
     # --- questions ---
     def metric(self, daemon, name, addr=None):
         """{labels as text: value} of one metric."""

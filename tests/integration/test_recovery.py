@@ -59,6 +59,7 @@ def test_killed_under_load_and_back(mesh, name):
 
 
 def test_galley_starts_from_its_state_when_the_source_is_away(mesh):
+    mesh.eventually(lambda: mesh.saved("galley"), what="Galley saves its state")
     mesh.daemons["galley"].kill()
     aside = mesh.config.with_name("config-away")
     mesh.config.rename(aside)
@@ -94,6 +95,8 @@ def test_everything_killed_and_galley_left_down(mesh):
     envoy.start()
     mesh.client.wait_ready()
     before = resources(envoy)
+    for name in ("galley", "pilot"):
+        mesh.eventually(lambda name=name: mesh.saved(name), what=f"{name} saves its state")
     mesh.daemons["galley"].kill()
     mesh.daemons["pilot"].kill()
     assert answered_by(mesh) == "v1", "the proxies work with every daemon down"
