@@ -16,7 +16,7 @@ void mt_bag_init(struct mt_bag *b, struct mt_arena *a, size_t n)
 
 static struct mt_value *slot(struct mt_bag *b, size_t attr, enum mt_vtype type)
 {
-	static struct mt_value nowhere; /* an attribute beyond the bag is not kept */
+	static _Thread_local struct mt_value nowhere; /* an attribute beyond the bag is not kept */
 	if (attr >= b->n)
 		return &nowhere;
 	b->v[attr].type = type;
