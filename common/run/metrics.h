@@ -12,7 +12,7 @@
 #include "common/base/buf.h"
 #include "common/base/macros.h"
 
-enum { MT_METRIC_SERIES_MAX = 10000, MT_METRIC_LABELS_MAX = 16 };
+enum { MT_METRIC_SERIES_MAX = 10000, MT_METRIC_LABELS_MAX = 32 };
 enum mt_metric_type { MT_METRIC_COUNTER, MT_METRIC_GAUGE, MT_METRIC_HISTOGRAM };
 
 struct mt_metric_desc {
