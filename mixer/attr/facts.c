@@ -8,6 +8,13 @@
 #include "common/base/duration.h"
 #include "common/base/strs.h"
 
+const char *mixer_principal(const char *uri)
+{
+	static const char scheme[] = "spiffe://";
+
+	return uri && mt_str_prefix(uri, scheme) ? uri + sizeof(scheme) - 1 : uri;
+}
+
 void mixer_facts_init(struct mixer_facts *f, const struct mt_vocab *vocab, struct mt_arena *a)
 {
 	mt_bag_init(&f->bag, a, mt_vocab_size(vocab));
@@ -154,6 +161,8 @@ bool mixer_facts_add(struct mixer_facts *f, const char *name, const char *value)
 	if (!name || !value)
 		return false;
 	attr = mt_vocab_find(f->vocab, name, strlen(name), &type);
+	if (attr == MT_ATTR_DESTINATION_PRINCIPAL || attr == MT_ATTR_SOURCE_PRINCIPAL)
+		value = mixer_principal(value);
 	if (attr >= 0)
 		return add_value(f, (size_t)attr, type, value);
 	/* Keys of maps may hold dots themselves: the shortest prefix that names a map. */

@@ -37,6 +37,9 @@ void mixer_facts_entry(struct mixer_facts *f, size_t attr, const char *key, cons
  * neither, or the text is no value of the attribute's type. */
 bool mixer_facts_add(struct mixer_facts *f, const char *name, const char *value);
 
+/* Makes "spiffe://td/ns/x/sa/y" what Istio's users write: "td/ns/x/sa/y". Points into uri. */
+const char *mixer_principal(const char *uri);
+
 /* Fills in what follows from the rest: names of the service from its host, the destination's
  * namespace, older names of attributes. */
 void mixer_facts_finish(struct mixer_facts *f);

@@ -79,6 +79,8 @@ struct mixer_reporter *mixer_reporter_new(
 	n = mt_wire_parse(id->log_name, strlen(id->log_name), a, &v);
 	r->facts = v;
 	r->nfacts = n;
+	/* A bare word will do. A gateway reports on what it calls. */
+	r->outbound = mt_streq(id->log_name, "outbound") || mt_streq(id->log_name, "gateway");
 	for (size_t i = 0; i < n; i++)
 		if (mt_streq(v[i].name, "context.reporter.kind"))
 			r->outbound = mt_streq(v[i].value, "outbound");

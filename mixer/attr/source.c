@@ -6,13 +6,6 @@
 #include "common/base/workload.h"
 #include "common/pki/spiffe.h"
 
-const char *mixer_principal(const char *uri)
-{
-	static const char scheme[] = "spiffe://";
-
-	return uri && mt_str_prefix(uri, scheme) ? uri + sizeof(scheme) - 1 : uri;
-}
-
 static void add_workload(struct mixer_facts *f, const struct mt_workload *w)
 {
 	mixer_facts_str(f, MT_ATTR_SOURCE_WORKLOAD_NAME, w->name);

@@ -8,9 +8,6 @@
 
 #include "mixer/attr/facts.h"
 
-/* Makes "spiffe://td/ns/x/sa/y" what Istio's users write: "td/ns/x/sa/y". Points into uri. */
-const char *mixer_principal(const char *uri);
-
 /* uri: SPIFFE id of the peer's certificate, NULL or "" without; header: NULL without. Texts must live
  * as long as the bag. */
 void mixer_source_add(

@@ -304,7 +304,7 @@ static void compile_rule(struct run *r, const struct mt_object *o)
 	old = mt_map_get(c->rules, key);
 	if (rc < 0)
 		r->errors[RULES]++;
-	if (rc < 0 && old) {
+	if (rc < 0 && old && (!old->partial || !rule)) {
 		mixer_rule_unref(rule);
 		rule = mixer_rule_ref(old);
 	}

@@ -255,6 +255,7 @@ int mixer_rule_compile(const struct mt_object *o, const struct mt_vocab *vocab,
 	if (p->sampling)
 		mt_object_diag(o, diags, MT_SEV_WARNING, "spec.sampling",
 			"not in force: every report is counted");
+	c.rule->partial = c.faults > 0;
 	*ret = c.rule;
 	return c.faults ? MT_INVALID : 0;
 }

@@ -46,6 +46,7 @@ struct mixer_rule {
 	struct mixer_action *actions;
 	size_t nactions;
 	struct mixer_headers request, response;
+	bool partial; /* faults left something out */
 };
 
 /* How the compiler asks for what a rule names. Borrowed results; MT_NOT_FOUND, MT_CONFLICT when a
