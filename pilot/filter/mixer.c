@@ -14,7 +14,7 @@
  * its log name is "inbound", "outbound" or "gateway". Outbound, the destination is the upstream
  * cluster's name.
  *
- * Who the source is: `x-meltemi-source`, set by the source's own proxy from its environment
+ * Who the source is: `x-meltemi-workload`, set by the source's own proxy from its environment
  * (MELTEMI_WORKLOAD), so that all proxies of a class keep equal routes. It overwrites what the
  * application sent; at a gateway it is dropped before any filter sees it. Mixer believes it only when
  * its service account is the one in the peer's certificate. */
@@ -23,6 +23,7 @@
 
 #include "common/base/cidr.h"
 #include "common/base/strs.h"
+#include "common/base/workload.h"
 #include "envoy/extensions/access_loggers/grpc/v3/grpc.pb-c.h"
 #include "envoy/extensions/filters/http/ext_authz/v3/ext_authz.pb-c.h"
 #include "envoy/type/tracing/v3/tracing.pb-c.h"
@@ -32,7 +33,7 @@
 #include "pilot/translate/tls.h"
 
 const char pilot_mixer_name[] = "envoy.filters.http.ext_authz";
-static const char source_header[] = "x-meltemi-source";
+static const char source_header[] = MT_WORKLOAD_HEADER;
 static const int64_t check_timeout_ns = MT_NS_PER_SEC;
 
 const char *pilot_mixer_check_cluster(struct pilot_job *j)
@@ -273,7 +274,7 @@ void pilot_mixer_source_header(struct pilot_job *j, Route__RouteConfiguration *r
 	if (!j->mesh->mixer_check && !j->mesh->mixer_report)
 		return;
 	pb_add(j->a, rc, request_headers_to_add,
-		pb_header(j->a, source_header, "%ENVIRONMENT(MELTEMI_WORKLOAD)%", false));
+		pb_header(j->a, source_header, MT_WORKLOAD_FORMAT, false));
 	if (j->p->type == PILOT_ROUTER)
 		pb_add(j->a, rc, internal_only_headers, pb_s(source_header));
 }
