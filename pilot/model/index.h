@@ -92,6 +92,7 @@ struct pilot_index {
 	size_t npeers;
 	struct pilot_peer_auth *policies; /* authentication.istio.io, oldest first */
 	size_t npolicies;
+	uint64_t auth_hash;      /* of both */
 	const char **label_keys; /* mentioned by a selector, sorted */
 	size_t nlabel_keys;
 };
@@ -135,10 +136,18 @@ const struct pilot_dr *pilot_index_dr(
 /* Range of mesh_hosts with exactly this host. */
 size_t pilot_index_mesh_hosts(
 	const struct pilot_index *ix, const char *host, const struct pilot_vs_host **ret);
-/* Mutual TLS of a port of a workload (labels, ns), for a service name in ns (NULL none). The ids of
- * the objects that said so go to prov (up to 2). */
-enum pilot_mtls pilot_index_mtls(const struct pilot_index *ix, const struct pilot_proxy *p,
-	const char *service, uint16_t port, uint32_t *ret_id);
+/* Who is asked about: a workload and one of its ports. */
+struct pilot_mtls_query {
+	const char *ns;
+	const struct mt_kv *labels;
+	size_t nlabels;
+	uint16_t port;       /* the workload's own; 0 any */
+	const char *service; /* short name, NULL none: 1.0's policies target services */
+	uint16_t service_port;
+};
+/* The mode in force; the object that said so goes to ret_id (0: the mesh's default). */
+enum pilot_mtls pilot_index_mtls(
+	const struct pilot_index *ix, const struct pilot_mtls_query *q, uint32_t *ret_id);
 
 /* For world.c: fill a part of the index. */
 void pilot_index_mesh(struct pilot_index *ix, const struct pilot_world_in *in);

@@ -212,8 +212,10 @@ static struct pilot_peer_auth *index_auth(struct pilot_index *ix, const struct p
 	struct pilot_config *c;
 	size_t n = of_type(ix, in, d, &c);
 	struct pilot_peer_auth *v = MT_ANEWN(ix->arena, struct pilot_peer_auth, n + 1);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		v[i] = (struct pilot_peer_auth){ c[i].id, c[i].obj };
+		ix->auth_hash = mt_hash_mix(ix->auth_hash, mt_hash_mix(c[i].obj->hash, c[i].id));
+	}
 	*ret_n = n;
 	return v;
 }

@@ -109,14 +109,14 @@ static enum pilot_mtls peer_mode(const Sec__PeerAuthentication *s, uint16_t port
 }
 
 /* 0 workload, 1 namespace, 2 mesh; -1: does not apply. */
-static int peer_level(
-	const struct pilot_index *ix, const struct pilot_peer_auth *pa, const struct pilot_proxy *p)
+static int peer_level(const struct pilot_index *ix, const struct pilot_peer_auth *pa,
+	const struct pilot_mtls_query *q)
 {
 	const Sec__PeerAuthentication *s = (const Sec__PeerAuthentication *)pa->obj->spec;
-	bool own = strcmp(pa->obj->ns, p->ns) == 0;
+	bool own = strcmp(pa->obj->ns, q->ns) == 0;
 	if (s->selector && s->selector->n_match_labels) {
 		for (size_t i = 0; i < s->selector->n_match_labels; i++)
-			if (!mt_streq(pilot_label(p->labels, p->nlabels,
+			if (!mt_streq(pilot_label(q->labels, q->nlabels,
 					      s->selector->match_labels[i]->key),
 				    s->selector->match_labels[i]->value))
 				return -1;
@@ -158,8 +158,8 @@ static enum pilot_mtls policy_mode(const Authn__Policy *s)
 }
 
 /* authentication.istio.io: by service, then of the namespace, then MeshPolicy. */
-static enum pilot_mtls legacy_mode(const struct pilot_index *ix, const struct pilot_proxy *p,
-	const char *service, uint16_t port, uint32_t *ret_id)
+static enum pilot_mtls legacy_mode(
+	const struct pilot_index *ix, const struct pilot_mtls_query *q, uint32_t *ret_id)
 {
 	const struct pilot_peer_auth *level[3] = { 0 };
 	for (size_t i = 0; i < ix->npolicies; i++) {
@@ -168,8 +168,10 @@ static enum pilot_mtls legacy_mode(const struct pilot_index *ix, const struct pi
 		int at = -1;
 		if (pa->obj->kind->scope == MT_SCOPE_CLUSTER)
 			at = 2;
-		else if (strcmp(pa->obj->ns, p->ns) == 0)
-			at = !s->n_targets ? 1 : policy_targets(s, service, port) ? 0 : -1;
+		else if (strcmp(pa->obj->ns, q->ns) == 0)
+			at = !s->n_targets                                       ? 1
+				: policy_targets(s, q->service, q->service_port) ? 0
+										 : -1;
 		if (at >= 0 && !level[at])
 			level[at] = pa;
 	}
@@ -181,19 +183,19 @@ static enum pilot_mtls legacy_mode(const struct pilot_index *ix, const struct pi
 	return PILOT_MTLS_UNSET;
 }
 
-enum pilot_mtls pilot_index_mtls(const struct pilot_index *ix, const struct pilot_proxy *p,
-	const char *service, uint16_t port, uint32_t *ret_id)
+enum pilot_mtls pilot_index_mtls(
+	const struct pilot_index *ix, const struct pilot_mtls_query *q, uint32_t *ret_id)
 {
 	const struct pilot_peer_auth *level[3] = { 0 };
 	enum pilot_mtls mode[3] = { 0 };
 	for (size_t i = 0; i < ix->npeers; i++) {
-		int at = peer_level(ix, &ix->peers[i], p);
+		int at = peer_level(ix, &ix->peers[i], q);
 		if (at < 0 || level[at])
 			continue;
 		level[at] = &ix->peers[i];
 		/* Ports are a workload's: only a selector makes them mean something. */
 		mode[at] = peer_mode((const Sec__PeerAuthentication *)ix->peers[i].obj->spec,
-			at == 0 ? port : 0);
+			at == 0 ? q->port : 0);
 	}
 	*ret_id = 0;
 	for (int i = 0; i < 3; i++)
@@ -201,7 +203,7 @@ enum pilot_mtls pilot_index_mtls(const struct pilot_index *ix, const struct pilo
 			*ret_id = level[i]->id;
 			return mode[i];
 		}
-	enum pilot_mtls m = legacy_mode(ix, p, service, port, ret_id);
+	enum pilot_mtls m = legacy_mode(ix, q, ret_id);
 	if (m != PILOT_MTLS_UNSET)
 		return m;
 	return ix->mesh.mtls_on ? PILOT_MTLS_STRICT : PILOT_MTLS_PERMISSIVE;

@@ -26,7 +26,9 @@ static void plan_service(struct pilot_job *j, struct pilot_plan *p, uint32_t svc
 	const struct pilot_dr *dr = pilot_job_dr(j, s->hostname, (int)svc);
 	const struct pilot_endpoints *eps = pilot_world_eps(j->w, svc);
 	uint64_t fp = mt_hash_mix(s->hash, dr ? dr->hash : 0);
-	fp = mt_hash_mix(fp, s->resolution == PILOT_RES_DNS ? eps->hash : eps->accounts_hash);
+	fp = mt_hash_mix(fp,
+		s->resolution == PILOT_RES_DNS ? mt_hash_mix(eps->hash, j->ix->auth_hash)
+					       : eps->accounts_hash);
 	for (uint32_t k = 0; k < s->nports; k++) {
 		if (s->ports[k].protocol == PILOT_UDP)
 			continue;

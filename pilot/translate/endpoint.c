@@ -41,7 +41,7 @@ static uint64_t endpoints_fp(struct pilot_job *j, const struct pilot_cluster_ref
 	const struct pilot_dr *dr =
 		*ref->subset ? pilot_job_dr(j, s->hostname, (int)ref->svc) : NULL;
 	uint64_t h = mt_hash_mix(pilot_world_eps(j->w, ref->svc)->hash, s->hash);
-	return mt_hash_mix(h, dr ? dr->hash : 0);
+	return mt_hash_mix(mt_hash_mix(h, j->ix->auth_hash), dr ? dr->hash : 0);
 }
 
 /* PASSTHROUGH turns a discovered cluster into one without endpoints. */
@@ -92,8 +92,25 @@ bool pilot_plan_endpoints_one(struct pilot_job *j, const char *name, struct pilo
 	return true;
 }
 
-static Endpoint__LbEndpoint *lb_endpoint(
-	struct pilot_job *j, const struct pilot_endpoint *e, size_t port)
+/* The endpoint takes mutual TLS, unless a policy switched it off there: its proxy would then take the
+ * handshake for the application's. */
+static bool takes_mtls(struct pilot_job *j, const struct pilot_service *s,
+	const struct pilot_endpoint *e, size_t port)
+{
+	uint32_t id;
+	if (!e->mtls || (!j->ix->npeers && !j->ix->npolicies))
+		return e->mtls;
+	struct pilot_mtls_query q = { .ns = e->ns,
+		.labels = e->labels,
+		.nlabels = e->nlabels,
+		.port = e->ports[port],
+		.service = mt_arena_strndup(j->a, s->hostname, strcspn(s->hostname, ".")),
+		.service_port = s->ports[port].number };
+	return pilot_index_mtls(j->ix, &q, &id) != PILOT_MTLS_DISABLE;
+}
+
+static Endpoint__LbEndpoint *lb_endpoint(struct pilot_job *j, const struct pilot_service *s,
+	const struct pilot_endpoint *e, size_t port)
 {
 	Endpoint__Endpoint *ep = pb_new(j->a, endpoint__endpoint);
 	const char *addr =
@@ -105,7 +122,7 @@ static Endpoint__LbEndpoint *lb_endpoint(
 	m->load_balancing_weight = pb_u32(j->a, e->weight ? e->weight : 1);
 	if (e->unhealthy)
 		m->health_status = CORE__HEALTH_STATUS__UNHEALTHY;
-	if (e->mtls)
+	if (takes_mtls(j, s, e, port))
 		m->metadata = pb_metadata(j->a, "envoy.transport_socket_match", "tlsMode", "istio");
 	return m;
 }
@@ -169,7 +186,7 @@ Endpoint__ClusterLoadAssignment *pilot_load_assignment(
 			l = locality(j, v[i]);
 			pb_add(j->a, m, endpoints, l);
 		}
-		Endpoint__LbEndpoint *e = lb_endpoint(j, v[i], ref->port);
+		Endpoint__LbEndpoint *e = lb_endpoint(j, s, v[i], ref->port);
 		l->load_balancing_weight->value += e->load_balancing_weight->value;
 		pb_add(j->a, l, lb_endpoints, e);
 		pilot_prov_add(j, v[i]->id);

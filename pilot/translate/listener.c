@@ -117,7 +117,8 @@ void pilot_plan_listeners_inbound(struct pilot_job *j, struct pilot_plan *p)
 {
 	bool captured = j->p->type == PILOT_SIDECAR && !j->p->none;
 	bool ingress = j->sidecar && j->sidecar->spec->n_ingress;
-	uint64_t own = proxy_fp(j), all = own;
+	/* Ports without a service go by the policies too. */
+	uint64_t own = proxy_fp(j), all = mt_hash_mix(own, j->ix->auth_hash);
 	size_t ncaptured = 0;
 	for (size_t i = 0; i < j->ninbound; i++) {
 		const struct pilot_inbound *in = &j->inbound[i];

@@ -122,7 +122,10 @@ static void add_rest(struct pilot_job *j, Listener__Listener *l)
 	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, NULL };
 	static const char cluster[] = "InboundPassthroughCluster";
 	uint32_t id;
-	enum pilot_mtls mode = pilot_index_mtls(j->ix, j->p, NULL, 0, &id);
+	struct pilot_mtls_query q = {
+		.ns = j->p->ns, .labels = j->p->labels, .nlabels = j->p->nlabels
+	};
+	enum pilot_mtls mode = pilot_index_mtls(j->ix, &q, &id);
 	bool closed = mode == PILOT_MTLS_STRICT && !j->p->sds;
 	if (mode != PILOT_MTLS_DISABLE && j->p->sds) {
 		Listener__FilterChain *c =

@@ -151,8 +151,13 @@ static void inbound_done(struct pilot_job *j, struct pilot_inbound *in)
 			mt_streq(j->inbound[i].bind, in->bind))
 			return; /* a second service on the same port: the first one stays */
 	in->cluster = mt_arena_printf(j->a, "inbound|%u||", in->port);
-	in->mtls = pilot_index_mtls(j->ix, j->p, in->svc ? short_name(j, in->svc) : NULL,
-		in->svc ? in->svc_port : in->port, &in->mtls_id);
+	struct pilot_mtls_query q = { .ns = j->p->ns,
+		.labels = j->p->labels,
+		.nlabels = j->p->nlabels,
+		.port = in->port,
+		.service = in->svc ? short_name(j, in->svc) : NULL,
+		.service_port = in->svc_port };
+	in->mtls = pilot_index_mtls(j->ix, &q, &in->mtls_id);
 	if (in->mtls == PILOT_MTLS_PERMISSIVE && !j->p->sds)
 		in->mtls = PILOT_MTLS_DISABLE; /* no certificate to answer with */
 	j->ninbound++;

@@ -1,0 +1,218 @@
+/* The promise that the push engine lives on: equal name, equal fingerprint, equal bytes. Random
+ * configurations that differ in a few things at a time are translated for several proxies; whatever
+ * was seen before under one name and fingerprint must be built to the same bytes again. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/map.h"
+#include "pilot/translate/translate.h"
+#include "tests/unit/pilot/world_fixture.h"
+
+static uint32_t seed = 1;
+
+static uint32_t rnd(uint32_t n)
+{
+	seed = seed * 1664525u + 1013904223u;
+	return (seed >> 8) % n;
+}
+
+/* Each part has a few variants; a part may be missing. */
+static void random_config(struct mt_buf *b)
+{
+	static const char *const lb[] = { "simple: RANDOM", "simple: PASSTHROUGH",
+		"consistentHash: {httpHeaderName: x}" };
+	static const char *const tls[] = { "", ", tls: {mode: ISTIO_MUTUAL}",
+		", tls: {mode: DISABLE}" };
+	b->n = 0;
+	for (int s = 0; s < 4; s++) {
+		if (rnd(8) == 0)
+			continue;
+		mt_buf_printf(b,
+			"---\nkind: ServiceEntry\napiVersion: networking.istio.io/v1alpha3\n"
+			"metadata: {name: s%d, namespace: n%d}\nspec:\n"
+			"  hosts: [s%d.n%d.svc.cluster.local]\n  location: MESH_INTERNAL\n"
+			"  resolution: %s\n  exportTo: [\"%s\"]\n"
+			"  ports: [{number: 80, name: http, protocol: %s}, {number: %u, name: tcp}]\n"
+			"  endpoints: [{address: 10.0.%d.%u, serviceAccount: sa%u, labels: {app: s%d, "
+			"version: v%u, security.istio.io/tlsMode: istio}}, {address: 10.0.%d.200, "
+			"locality: r/z%u}]\n",
+			s, s % 2, s, s % 2, rnd(4) ? "STATIC" : "DNS", rnd(3) ? "*" : ".",
+			rnd(3) ? "HTTP" : "GRPC", 90 + rnd(2), s, 1 + rnd(2), rnd(2), s, 1 + rnd(2),
+			s, rnd(2));
+	}
+	for (int s = 0; s < 4; s++) {
+		if (rnd(2))
+			mt_buf_printf(b,
+				"---\nkind: VirtualService\napiVersion: networking.istio.io/v1alpha3\n"
+				"metadata: {name: v%d, namespace: n%d}\nspec:\n  hosts: [s%d%s]\n"
+				"  gateways: [%s]\n  http:\n"
+				"  - match: [{uri: {prefix: /x%u}, sourceLabels: {role: r%u}}]\n"
+				"    route: [{destination: {host: s%u, subset: v%u}}]\n"
+				"  - route: [{destination: {host: s%d, subset: v1}, weight: %u}, "
+				"{destination: {host: s%u.n%u.svc.cluster.local}, weight: 50}]\n"
+				"  tcp: [{route: [{destination: {host: s%u, port: {number: 90}}}]}]\n",
+				s, s % 2, s, rnd(3) ? "" : ".example.com",
+				rnd(2) ? "mesh, gw" : "mesh", rnd(2), rnd(2), rnd(4), 1 + rnd(2), s,
+				50 + rnd(2), rnd(4), rnd(2), rnd(4));
+		if (rnd(2))
+			mt_buf_printf(b,
+				"---\nkind: DestinationRule\napiVersion: networking.istio.io/v1alpha3\n"
+				"metadata: {name: d%d, namespace: n%u}\nspec:\n"
+				"  host: s%d.n%d.svc.cluster.local\n  exportTo: [\"%s\"]\n"
+				"  trafficPolicy: {loadBalancer: {%s}%s}\n"
+				"  subsets: [{name: v1, labels: {version: v%u}}, {name: v2, labels: "
+				"{version: v2}}]\n",
+				s, rnd(2), s, s % 2, rnd(3) ? "*" : ".", lb[rnd(3)], tls[rnd(3)],
+				1 + rnd(2));
+	}
+	if (rnd(2))
+		mt_buf_printf(b,
+			"---\nkind: Sidecar\napiVersion: networking.istio.io/v1alpha3\n"
+			"metadata: {name: sc, namespace: n0}\nspec:\n  egress: [{hosts: [\"%s/*\"]}]\n",
+			rnd(2) ? "." : "*");
+	if (rnd(2))
+		mt_buf_printf(b,
+			"---\nkind: Gateway\napiVersion: networking.istio.io/v1alpha3\n"
+			"metadata: {name: gw, namespace: n%u}\nspec:\n  selector: {app: s0}\n"
+			"  servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: [\"*%s\"]}]\n",
+			rnd(2), rnd(2) ? "" : ".example.com");
+	if (rnd(3) == 0)
+		mt_buf_printf(b,
+			"---\nkind: PeerAuthentication\napiVersion: security.istio.io/v1beta1\n"
+			"metadata: {name: pa, namespace: n%u}\nspec: {mtls: {mode: %s}}\n",
+			rnd(2), rnd(2) ? "STRICT" : "DISABLE");
+	if (rnd(3) == 0)
+		mt_buf_printf(b,
+			"---\nkind: MeshConfig\napiVersion: mesh.istio.io/v1alpha1\n"
+			"metadata: {name: default}\nspec: {connectTimeout: %us%s}\n",
+			1 + rnd(2), rnd(2) ? ", mixerCheckServer: \"127.0.0.1:9091\"" : "");
+}
+
+static void check_table(struct mt_map *seen, struct pilot_job *j, enum pilot_table t)
+{
+	struct pilot_plan p;
+	pilot_plan(j, t, &p);
+	for (size_t i = 0; i < p.n; i++) {
+		struct pilot_built b;
+		char key[600];
+		if (i)
+			ck_assert_str_lt(p.v[i - 1].name, p.v[i].name);
+		pilot_build(j, &p.v[i], &b);
+		uint64_t h = mt_pb_hash(b.msg);
+		snprintf(key, sizeof(key), "%d %016llx %s", t, (unsigned long long)p.v[i].fp,
+			p.v[i].name);
+		uint64_t *old = mt_map_get(seen, key);
+		if (old) {
+			ck_assert_msg(*old == h, "%s: equal fingerprints, different bytes", key);
+			continue;
+		}
+		old = mt_alloc(sizeof(*old));
+		*old = h;
+		mt_map_put(seen, key, old);
+	}
+}
+
+static struct pilot_proxy *router(void)
+{
+	struct pilot_proxy *p = NULL;
+	struct mt_err err;
+	ck_assert_int_eq(proxy_of_json("{\"id\": \"router~10.9.0.1~gw.n0~n0.svc.cluster.local\","
+				       "\"metadata\": {\"LABELS\": {\"app\": \"s0\"}}}",
+				 &p, &err),
+		0);
+	return p;
+}
+
+START_TEST(fingerprints_cover_all_that_is_read)
+{
+	struct mt_map *seen = mt_map_new();
+	struct mt_buf text = { 0 };
+	struct pilot_proxy *p[] = { proxy_make("10.0.0.1", "n0", "\"role\": \"r1\""),
+		proxy_make("10.0.1.1", "n1",
+			"\"role\": \"r0\", \"security.istio.io/tlsMode\": \"istio\""),
+		proxy_make("10.0.9.9", "n1", ""), router() };
+	for (int round = 0; round < 300; round++) {
+		struct fixture f;
+		random_config(&text);
+		if (!text.n)
+			continue;
+		fixture_load(&f, mt_buf_str(&text));
+		for (size_t i = 0; i < MT_ARRAY_SIZE(p); i++) {
+			struct mt_arena *a = mt_arena_new(0);
+			struct pilot_job *j = pilot_job_new(f.w, p[i], a);
+			for (int t = 0; t < PILOT_TABLES; t++)
+				check_table(seen, j, (enum pilot_table)t);
+			mt_arena_free(a);
+		}
+		fixture_clear(&f);
+	}
+	ck_assert_uint_gt(mt_map_size(seen), 1000);
+	for (size_t i = 0; i < MT_ARRAY_SIZE(p); i++)
+		pilot_proxy_unref(p[i]);
+	mt_map_free(seen, mt_free);
+	mt_buf_clear(&text);
+}
+END_TEST
+
+/* Two proxies of one class get the same bytes. */
+START_TEST(a_class_shares)
+{
+	struct mt_buf text = { 0 };
+	struct pilot_proxy *p[] = { proxy_make("10.0.0.1", "n0", "\"role\": \"r1\", \"x\": \"1\""),
+		proxy_make("10.0.0.77", "n0", "\"role\": \"r1\", \"y\": \"2\""),
+		proxy_make("10.0.0.78", "n0", "\"role\": \"r0\"") };
+	for (int round = 0; round < 100; round++) {
+		struct fixture f;
+		random_config(&text);
+		if (!text.n)
+			continue;
+		fixture_load(&f, mt_buf_str(&text));
+		for (size_t i = 1; i < MT_ARRAY_SIZE(p); i++) {
+			struct mt_arena *a = mt_arena_new(0);
+			struct pilot_job *j = pilot_job_new(f.w, p[0], a),
+					 *k = pilot_job_new(f.w, p[i], a);
+			struct pilot_class_key x[PILOT_TABLES], y[PILOT_TABLES];
+			pilot_class_keys(f.w, p[0], a, x);
+			pilot_class_keys(f.w, p[i], a, y);
+			for (int t = 0; t < PILOT_TABLES; t++) {
+				struct pilot_plan m, n;
+				if (strcmp(x[t].text, y[t].text) != 0)
+					continue;
+				pilot_plan(j, (enum pilot_table)t, &m);
+				pilot_plan(k, (enum pilot_table)t, &n);
+				ck_assert_uint_eq(m.n, n.n);
+				for (size_t q = 0; q < m.n; q++) {
+					struct pilot_built c, d;
+					pilot_build(j, &m.v[q], &c);
+					pilot_build(k, &n.v[q], &d);
+					ck_assert_str_eq(c.name, d.name);
+					ck_assert_uint_eq(mt_pb_hash(c.msg), mt_pb_hash(d.msg));
+				}
+			}
+			mt_arena_free(a);
+		}
+		fixture_clear(&f);
+	}
+	for (size_t i = 0; i < MT_ARRAY_SIZE(p); i++)
+		pilot_proxy_unref(p[i]);
+	mt_buf_clear(&text);
+}
+END_TEST
+
+START_TEST(cluster_names)
+{
+	struct pilot_cluster_name c;
+	ck_assert_int_eq(pilot_cluster_name_parse("outbound|80|v1|a.b", &c), 0);
+	ck_assert(!c.inbound && c.port == 80);
+	ck_assert_str_eq(c.subset, "v1");
+	ck_assert_str_eq(c.host, "a.b");
+	ck_assert_int_eq(pilot_cluster_name_parse("inbound|80||", &c), 0);
+	ck_assert(c.inbound && !*c.host);
+	static const char *const bad[] = { "", "BlackHoleCluster", "outbound|x||a", "outbound|80|a",
+		"outbound|80|a|b|c", "outbound|65536||a", "sideways|1||a", "outbound|||a" };
+	for (size_t i = 0; i < MT_ARRAY_SIZE(bad); i++)
+		ck_assert_int_eq(pilot_cluster_name_parse(bad[i], &c), MT_INVALID);
+}
+END_TEST
+
+MT_UNIT(plan, fingerprints_cover_all_that_is_read, a_class_shares, cluster_names)
