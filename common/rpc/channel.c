@@ -12,7 +12,7 @@
 #include "common/rpc/internal.h"
 
 enum { CONNECT_MS = 5000, BACKOFF_MAX_MS = 15000, KEEPALIVE_TIMEOUT_MS = 10000 };
-enum { METADATA_BYTES = 16 * 1024 };
+enum { METADATA_BYTES = 16 * 1024, WINDOW_BYTES = 1024 * 1024 };
 #define RETRY_MIN_NS (100 * MT_NS_PER_MS)
 #define MESSAGE_MAX ((size_t)64 * 1024 * 1024)
 
@@ -87,7 +87,9 @@ static grpc_channel *make_core(const struct mt_rpc_channel *c, grpc_channel_cred
 		RPC_ARG_INT(GRPC_ARG_ENABLE_CHANNELZ, 0),
 		RPC_ARG_INT(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
 		RPC_ARG_INT(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
+		/* Fixed windows: core's probing would ping servers that did not ask for it. */
 		RPC_ARG_INT(GRPC_ARG_HTTP2_BDP_PROBE, 0),
+		RPC_ARG_INT(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, WINDOW_BYTES),
 	};
 	const grpc_channel_args list = { .num_args = MT_ARRAY_SIZE(args), .args = args };
 	return grpc_channel_create(c->target.core, creds, &list);

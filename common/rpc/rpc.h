@@ -45,18 +45,21 @@ struct mt_rpc_ops {
 void mt_rpc_stream_set_user(struct mt_rpc_stream *s, void *user);
 void *mt_rpc_stream_user(const struct mt_rpc_stream *s);
 const struct mt_rpc_peer *mt_rpc_stream_peer(const struct mt_rpc_stream *s);
-/* Request metadata by lower-case name ("authorization"), NULL when absent. Server side. */
+/* Request metadata by lower-case name ("authorization"), NULL when absent; binary ("-bin") metadata is
+ * left out. Server side; lives as long as the stream. */
 const char *mt_rpc_stream_metadata(const struct mt_rpc_stream *s, const char *name);
 /* Sends one message made of n slices (a reference of each is taken over). One in flight: calling
  * again before ops->sent is a bug (MT_CONFLICT, slices are released). */
 int mt_rpc_stream_send(struct mt_rpc_stream *s, mt_slice *slices, size_t n);
 bool mt_rpc_stream_sending(const struct mt_rpc_stream *s);
-/* Server: ends with a status after what is in flight. Client: half-closes (status ignored). */
+/* Server: ends with a status after what is in flight; from here on only close runs. Client:
+ * half-closes (status ignored) and goes on reading. */
 void mt_rpc_stream_finish(struct mt_rpc_stream *s, int code, const char *msg);
 /* Unary answer: message and OK status in one batch. */
 void mt_rpc_stream_reply(struct mt_rpc_stream *s, mt_slice *slices, size_t n);
 void mt_rpc_stream_cancel(struct mt_rpc_stream *s);
-/* Stops and goes on reading (back-pressure). */
+/* Stops and goes on reading (back-pressure). A client that is paused also hears of a regular end only
+ * when it has read what came before. */
 void mt_rpc_stream_pause(struct mt_rpc_stream *s, bool pause);
 
 struct mt_rpc_stream *mt_rpc_stream_ref(struct mt_rpc_stream *s); /* any thread */
@@ -108,20 +111,28 @@ struct mt_rpc_channel_opts {
 	size_t max_message;   /* default 64 MiB */
 };
 
+/* target: "127.0.0.1:9901", "[::1]:9901", "host.name:9901" or "unix:/path". Plaintext only to loopback
+ * addresses and Unix sockets (else MT_INVALID). With TLS the server must hold one of server_ids; each
+ * new connection shows the slot's newest certificate, and a renewed one makes a new connection for the
+ * calls that follow, while those that run stay on theirs. */
 int mt_rpc_channel_new(struct mt_rpc_env *e, const char *target,
 	const struct mt_rpc_channel_opts *o, struct mt_rpc_channel **ret, struct mt_err *err);
-void mt_rpc_channel_free(struct mt_rpc_channel *c); /* streams first */
+/* Calls that are still open are cancelled; their close (or done) may run after this returned, but
+ * before mt_rpc_env_free() does. */
+void mt_rpc_channel_free(struct mt_rpc_channel *c);
 struct mt_kv_meta {
 	const char *name;
 	const char *value;
 };
 /* Opens a call; ops as on the server (open is not called). deadline_ns relative, 0: none. user is
- * mt_rpc_stream_user(). Returns a reference that the caller drops with unref. Does not wait for a
- * connection: close says UNAVAILABLE when there is none. */
+ * mt_rpc_stream_user(). Returns a reference that the caller drops with unref; ops may run before this
+ * returns. Makes one attempt to connect when there is no connection: close says UNAVAILABLE when it
+ * fails (try again after mt_rpc_backoff_ns()). Any thread; to send at once, wake the stream. */
 struct mt_rpc_stream *mt_rpc_call(struct mt_rpc_channel *c, const char *path,
 	const struct mt_rpc_ops *ops, void *user, int64_t deadline_ns,
 	const struct mt_kv_meta *metadata, size_t nmeta);
-/* Unary call; done runs on the completion-queue thread (post to your loop from it). */
+/* Unary call; done runs on a completion-queue thread (post to your loop from it), always and once. Any
+ * thread. */
 void mt_rpc_unary(struct mt_rpc_channel *c, const char *path, const void *req, size_t n,
 	int64_t deadline_ns, const struct mt_kv_meta *metadata, size_t nmeta,
 	void (*done)(void *ctx, int status, const char *msg, const void *p, size_t n), void *ctx);

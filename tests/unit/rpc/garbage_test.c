@@ -94,6 +94,15 @@ static void throw_all(uint16_t port)
 	}
 }
 
+/* The server forgets a stream a moment after its peer has the answer. */
+static void no_streams(struct mt_rpc_server *s)
+{
+	int64_t end = mt_mono(&mt_clock_system) + 20 * MT_NS_PER_SEC;
+
+	while (mt_rpc_server_streams(s))
+		ck_assert_int_lt(mt_mono(&mt_clock_system), end);
+}
+
 START_TEST(plaintext)
 {
 	struct mt_rpc_env *e = mt_rpc_env_new(2);
@@ -106,7 +115,7 @@ START_TEST(plaintext)
 	ck_assert_int_eq(ask(ch, "/t.T/Unary", "x", &a), OK);
 	throw_all(port);
 	ck_assert_int_eq(ask(ch, "/t.T/Unary", "x", &a), OK);
-	ck_assert_uint_eq(mt_rpc_server_streams(s), 0);
+	no_streams(s);
 	mt_rpc_channel_free(ch);
 	mt_rpc_server_stop(s, 0);
 	mt_rpc_env_free(e);
@@ -132,12 +141,66 @@ START_TEST(tls)
 	ck_assert_int_eq(ask(ch, "/t.T/Unary", "x", &a), OK);
 	throw_all(port);
 	ck_assert_int_eq(ask(ch, "/t.T/Unary", "x", &a), OK);
-	ck_assert_uint_eq(mt_rpc_server_streams(s), 0);
+	no_streams(s);
 	mt_rpc_channel_free(ch);
 	mt_rpc_server_stop(s, 0);
 	mt_rpc_env_free(e);
 	mt_identity_slot_free(slot);
 	ca_clear(&ca);
+}
+END_TEST
+
+static size_t add_header(uint8_t *p, const char *name, const char *value)
+{
+	size_t n = strlen(name), v = strlen(value);
+
+	p[0] = 0; /* a literal that is not indexed, without Huffman coding */
+	p[1] = (uint8_t)n;
+	memcpy(p + 2, name, n);
+	p[2 + n] = (uint8_t)v;
+	memcpy(p + 3 + n, value, v);
+	return 3 + n + v;
+}
+
+/* A message that says it is compressed is refused, not unpacked: a kilobyte could be a megabyte. */
+START_TEST(compressed)
+{
+	static const char *const headers[][2] = { { ":method", "POST" }, { ":scheme", "http" },
+		{ ":path", "/t.T/Unary" }, { ":authority", "x" },
+		{ "content-type", "application/grpc" }, { "te", "trailers" },
+		{ "grpc-encoding", "gzip" } };
+	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+	static const uint8_t message[] = { 1, 0, 0, 0, 4, 'a', 'b', 'c', 'd' };
+	struct mt_rpc_env *e = mt_rpc_env_new(1);
+	struct mt_rpc_server *s;
+	uint16_t port = start_server(e, NULL, methods, 1, &s);
+	uint8_t out[1024];
+	char in[4096] = "";
+	size_t n = sizeof(preface) - 1, got = 0;
+
+	memcpy(out, preface, n);
+	hex_frame(out + n, 0, 4, 0, 0);
+	n += 9;
+	size_t start = n + 9, len = 0;
+	for (size_t i = 0; i < MT_ARRAY_SIZE(headers); i++)
+		len += add_header(out + start + len, headers[i][0], headers[i][1]);
+	hex_frame(out + n, len, 1, 4, 1);
+	n = start + len;
+	hex_frame(out + n, sizeof(message), 0, 1, 1);
+	memcpy(out + n + 9, message, sizeof(message));
+	n += 9 + sizeof(message);
+	int fd = dial(port);
+	ck_assert_int_eq(send(fd, out, n, MSG_NOSIGNAL), (ssize_t)n);
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	while (!memmem(in, got, "'gzip' is disabled", 18)) {
+		ck_assert_int_eq(poll(&pfd, 1, 20000), 1);
+		ssize_t r = recv(fd, in + got, sizeof(in) - got, 0);
+		ck_assert_int_gt(r, 0);
+		got += (size_t)r;
+	}
+	close(fd);
+	mt_rpc_server_stop(s, 0);
+	mt_rpc_env_free(e);
 }
 END_TEST
 
@@ -160,4 +223,4 @@ START_TEST(handshakes_cut_short)
 }
 END_TEST
 
-MT_UNIT(rpc_garbage, plaintext, tls, handshakes_cut_short)
+MT_UNIT(rpc_garbage, plaintext, tls, compressed, handshakes_cut_short)
