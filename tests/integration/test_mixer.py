@@ -89,7 +89,7 @@ def test_no_header_of_a_client_decides(mesh, denied):
 
 
 def test_denied_by_principal_and_request(mesh, denied):
-    denied(deny('source.principal == "spiffe://cluster.local/ns/default/sa/other" && '
+    denied(deny('source.principal == "cluster.local/ns/default/sa/other" && '
                 'request.method == "POST" && request.path.startsWith("/secret")'))
     mesh.eventually(lambda: mesh.other.get("reviews", "/secret/1", method="POST").status == 403)
     assert mesh.other.get("reviews", "/secret/1").status == 200

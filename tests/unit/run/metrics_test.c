@@ -191,7 +191,7 @@ START_TEST(defined_at_run_time)
 	ck_assert_int_eq(mt_metrics_define(m, &row), MT_INVALID);
 	row.labels = "1a";
 	ck_assert_int_eq(mt_metrics_define(m, &row), MT_INVALID);
-	row.labels = "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q";
+	row.labels = "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,A,B,C,D,E,F,G";
 	ck_assert_int_eq(mt_metrics_define(m, &row), MT_INVALID);
 	mt_metric_add(m, r, 4, "200");
 	page = text();
