@@ -60,7 +60,8 @@ G := build/gen
 PB := build/proto
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
 # Instrumented code makes GCC see uninitialised values where there are none.
-ifneq ($(SANITIZE),)
+# (clang, which builds the fuzzers, does not know the option.)
+ifneq ($(filter-out fuzzer%,$(SANITIZE)),)
 WARN += -Wno-maybe-uninitialized
 endif
 CPPFLAGS += -D_GNU_SOURCE -DMT_VERSION='"$(VERSION)"' -I. -I$(PB)
