@@ -1,5 +1,6 @@
 #include "agent/admin.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,7 +147,8 @@ long agent_admin_sum(const char *text)
 		for (; colon; colon = memchr(colon + 1, ':', n - (size_t)(colon + 1 - text)))
 			last = colon;
 		if (last && !mt_str_prefix(text, "listener.admin."))
-			sum += strtol(last + 1, NULL, 10);
+			if (__builtin_add_overflow(sum, strtol(last + 1, NULL, 10), &sum))
+				return LONG_MAX;
 		text += n + (text[n] == '\n');
 	}
 	return sum;

@@ -21,6 +21,8 @@
 
 static struct mt_log_scope scope = MT_LOG_SCOPE("agent");
 
+enum { HEALTH_PORT = 15020 };
+
 struct agent {
 	struct mt_daemon *d;
 	const struct agent_options *o;
@@ -33,7 +35,8 @@ struct agent {
 	struct agent_sds *sds;
 	struct mt_ident *ident; /* NULL with --tls off */
 	struct agent_envoy *envoy;
-	char why[256]; /* Envoy is not ready */
+	struct mt_http_server *health; /* NULL: the monitoring server answers */
+	char why[256];                 /* Envoy is not ready */
 };
 
 /* ---- who we are ---- */
@@ -257,22 +260,42 @@ static void page_envoy(void *ctx, struct mt_http_req *req)
 	mt_http_reply_json(req, 200, agent_envoy_json(a->envoy));
 }
 
+/* Without --status-addr only health is served, on the workload's address where Istio has it. */
 static int pages_start(struct mt_daemon *d, void *self, struct mt_err *err)
 {
+	struct agent *a = self;
 	struct mt_http_server *s = mt_daemon_monitor(d);
 
-	(void)err;
-	if (s)
-		mt_http_route(s, "GET", "/healthz/ready", page_ready, self);
-	mt_daemon_debug(d, "envoy", "the Envoy that this agent runs", page_envoy, self);
+	if (!s) {
+		bool v6 = strchr(a->node.ip, ':') != NULL;
+		const char *addr = mt_arena_printf(
+			a->arena, v6 ? "[%s]:%d" : "%s:%d", a->node.ip, HEALTH_PORT);
+		int r = mt_http_server_start(mt_daemon_loop(d),
+			&(struct mt_http_server_opts){ .addr = addr }, &a->health, err);
+
+		if (r < 0)
+			return mt_err_prefix(err, "health (--status-addr)");
+		s = a->health;
+	}
+	mt_http_route(s, "GET", "/healthz/ready", page_ready, a);
+	mt_daemon_debug(d, "envoy", "the Envoy that this agent runs", page_envoy, a);
 	return 0;
+}
+
+static void pages_stop(struct mt_daemon *d, void *self)
+{
+	struct agent *a = self;
+
+	(void)d;
+	if (a->health)
+		mt_http_server_stop(a->health);
 }
 
 static const struct mt_component components[] = {
 	{ "node", node_start, node_stop },
 	{ "sds", sds_start, sds_stop },
 	{ "envoy", envoy_start, envoy_stop },
-	{ "pages", pages_start, NULL },
+	{ "pages", pages_start, pages_stop },
 	{ "identity", identity_start, identity_stop },
 	{ "run", run_start, run_stop },
 };

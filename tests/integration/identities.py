@@ -203,22 +203,22 @@ class Pilot:
 
 # ---- what the test's Pilot serves ----
 
-def sds(name):
+def sds(name, api="GRPC"):
     return {"name": name, "sds_config": {
         "resource_api_version": "V3", "api_config_source": {
-            "api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [
+            "api_type": api, "transport_api_version": "V3", "grpc_services": [
                 {"envoy_grpc": {"cluster_name": "sds-grpc"}}]}}}
 
 
-def tls_context(kind, cert="default", roots="ROOTCA", san=None, **more):
-    common = {"tls_certificate_sds_secret_configs": [sds(cert)] if cert else []}
+def tls_context(kind, cert="default", roots="ROOTCA", san=None, api="GRPC", **more):
+    common = {"tls_certificate_sds_secret_configs": [sds(cert, api)] if cert else []}
     if san:
         common["combined_validation_context"] = {
             "default_validation_context": {"match_typed_subject_alt_names": [
                 {"san_type": "URI", "matcher": {"exact": san}}]},
-            "validation_context_sds_secret_config": sds(roots)}
+            "validation_context_sds_secret_config": sds(roots, api)}
     elif roots:
-        common["validation_context_sds_secret_config"] = sds(roots)
+        common["validation_context_sds_secret_config"] = sds(roots, api)
     return {"name": "envoy.transport_sockets.tls", "typed_config": {
         "@type": f"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{kind}",
         "common_tls_context": common, **more}}

@@ -17,7 +17,7 @@ class World:
     """Citadel, Pilot, an echo server, and two workloads: `client` calls `server` over mutual TLS."""
 
     def __init__(self, net, tmp, apps):
-        self.net, self.tmp = net, tmp
+        self.net, self.tmp, self.agents = net, tmp, []
         self.citadel = Citadel(net, tmp)
         self.citadel.start()
         self.pilot = Pilot(net, self.citadel)
@@ -38,13 +38,15 @@ class World:
                                     tls_context("UpstreamTlsContext", san=expect))]}
 
     def agent(self, name, *flags, **kw):
-        return Agent(self.net, self.tmp, self.citadel, self.pilot.addr, name, *flags, **kw)
+        a = Agent(self.net, self.tmp, self.citadel, self.pilot.addr, name, *flags, **kw)
+        self.agents.append(a)
+        return a
 
     def get(self, path="/", **kw):
         return http_request(self.client.listen, path, **kw)
 
     def stop(self):
-        for a in (self.client, self.server):
+        for a in self.agents:
             a.process.stop(timeout=20)
         self.pilot.stop()
         self.citadel.stop()
@@ -314,6 +316,33 @@ def test_certificates_from_files(world, tmp):
             subject_at(gw.listen)
     finally:
         gw.process.stop(timeout=15)
+
+
+def test_incremental_secrets(world):
+    """The same by DeltaSecrets: first values, and renewals. Health has its usual port."""
+    a = world.agent("delta", "--cert-ttl", "8s")
+    at = a.process.argv.index("--status-addr")
+    del a.process.argv[at:at + 2]
+    a.listen = f"{a.ip}:8001"
+    world.pilot.config["delta"] = {
+        "Listener": [listener("out", a.listen, "server")],
+        "Cluster": [cluster("server", world.server.listen, tls_context(
+            "UpstreamTlsContext", san=sa("server"), api="DELTA_GRPC"))]}
+    a.start().wait()
+    try:
+        r = http_request(a.listen, "/")
+        assert f"URI={sa('delta')}" in r.json()["headers"]["x-forwarded-client-cert"]
+        seen = set()
+
+        def renewed():
+            for c in http_request(a.admin, "/certs").json()["certificates"]:
+                seen.update(i["serial_number"] for i in c.get("cert_chain", []))
+            assert http_request(a.listen, "/").status == 200
+            return len(seen) >= 3
+        wait_for(renewed, 30, what="renewals", interval=0.2)
+        assert http_request(f"{a.ip}:15020", "/metrics").status == 404
+    finally:
+        a.process.stop(timeout=15)
 
 
 def test_starting_with_wrong_options(world):
