@@ -1,6 +1,7 @@
 /* Objects and JSON values as YAML in block style: what `meltemi get` prints and `apply` writes. */
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -83,7 +84,17 @@ static void scalar_write(struct mt_buf *b, const json_t *j)
 		string_write(b, json_string_value(j));
 		return;
 	}
-	char *text = json_dumps(j, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+	if (json_is_real(j)) { /* the shortest that reads back as the same */
+		char num[40];
+		for (int digits = 15; digits <= 17; digits++) {
+			snprintf(num, sizeof(num), "%.*g", digits, json_real_value(j));
+			if (strtod(num, NULL) == json_real_value(j))
+				break;
+		}
+		mt_buf_printf(b, "%s%s", num, strpbrk(num, ".e") ? "" : ".0");
+		return;
+	}
+	char *text = json_dumps(j, JSON_ENCODE_ANY);
 	mt_buf_adds(b, text);
 	free(text);
 }
