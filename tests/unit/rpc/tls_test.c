@@ -174,7 +174,7 @@ START_TEST(expires_on_a_live_connection)
 
 	rig_up(&g, false);
 	struct mt_identity *brief =
-		identity_at(&g.ca, CLIENT_ID, g.ca.pem, now - HOUR, HOUR + 2 * MT_NS_PER_SEC);
+		identity_at(&g.ca, CLIENT_ID, g.ca.pem, now - HOUR, HOUR + 3 * MT_NS_PER_SEC);
 	mt_identity_slot_set(g.theirs, brief);
 	ck_assert_int_eq(ask(g.ch, "/t.T/Unary", "x", &o), OK);
 	int s = OK;
