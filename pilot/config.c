@@ -9,6 +9,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/ident/ident.h"
 #include "pilot/metrics.h"
 #include "pilot/pilot.h"
 
@@ -43,7 +44,11 @@ static struct pilot_world *build_world(struct pilot *p)
 {
 	struct configs c = { .p = p };
 	struct pilot_services_in services = { 0 };
-	const struct pilot_mesh_local local = { .control_plane_tls = p->identity != NULL };
+	char mixer_id[600] = "";
+	const struct pilot_mesh_local local = { .control_plane_tls = p->identity != NULL,
+		.mixer_spiffe_id = mixer_id };
+
+	mt_ident_daemon_id(p->opts->common.trust_domain, "mixer", mixer_id, sizeof(mixer_id), NULL);
 
 	for (size_t i = 0; i < MT_ARRAY_SIZE(kinds); i++)
 		if (kinds[i] != MT_KIND_SERVICE_ENTRY)
