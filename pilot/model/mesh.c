@@ -90,8 +90,8 @@ void pilot_index_mesh(struct pilot_index *ix, const struct pilot_world_in *in)
 	m->control_plane_tls = in->local && in->local->control_plane_tls;
 	m->mixer_spiffe_id = in->local && in->local->mixer_spiffe_id
 		? mt_arena_strdup(ix->arena, in->local->mixer_spiffe_id)
-		: mt_arena_printf(ix->arena, "spiffe://%s/ns/%s/sa/mixer", m->trust_domain,
-			  m->root_namespace);
+		: mt_arena_printf(ix->arena, "spiffe://%s/ns/%s/sa/istio-mixer-service-account",
+			  m->trust_domain, m->root_namespace);
 	uint64_t h = found ? found->hash : 0;
 	h = mt_hash_mix(h, mt_hash_str(m->domain));
 	h = mt_hash_mix(h, mt_hash_str(m->root_namespace));

@@ -7,8 +7,8 @@
 /* From Pilot's options. */
 struct pilot_mesh_local {
 	bool control_plane_tls; /* Mixer is called with mutual TLS */
-	const char
-		*mixer_spiffe_id; /* whom to expect there; NULL: spiffe://TRUST/ns/ROOT/sa/mixer */
+	const char *
+		mixer_spiffe_id; /* whom to expect there; NULL: spiffe://TRUST/ns/ROOT/sa/istio-mixer-service-account */
 };
 
 struct pilot_mesh {
