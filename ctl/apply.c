@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/strs.h"
 #include "common/base/mem.h"
+#include "common/base/strs.h"
 #include "ctl/ctl.h"
 #include "ctl/http.h"
 #include "ctl/objects.h"
@@ -14,9 +14,9 @@ int ctl_validate(int argc, char **argv)
 	struct mt_options *o = NULL;
 	struct mt_objects objs = { 0 };
 	int r = ctl_object_options("validate",
-				   "meltemi validate -f FILE: check configuration without applying it. Every fault is "
-				   "printed with file, line, column and field.",
-				   argc, argv, &v, &o);
+		"meltemi validate -f FILE: check configuration without applying it. Every fault is "
+		"printed with file, line, column and field.",
+		argc, argv, &v, &o);
 
 	if (!o)
 		return r;
@@ -54,7 +54,8 @@ int ctl_apply(int argc, char **argv)
 	struct object_options v;
 	struct mt_options *o = NULL;
 	struct mt_objects objs = { 0 };
-	int r = ctl_object_options("apply", "meltemi apply -f FILE: bring configuration into force.", argc, argv, &v, &o);
+	int r = ctl_object_options("apply",
+		"meltemi apply -f FILE: bring configuration into force.", argc, argv, &v, &o);
 
 	if (!o)
 		return r;
@@ -94,7 +95,9 @@ static int delete_named(const struct object_options *v, const char *const *rest,
 		fprintf(stderr, "meltemi delete: there is no kind \"%s\"\n", rest[0]);
 		return 2;
 	}
-	const char *ns = k->scope == MT_SCOPE_CLUSTER ? "" : *v->namespace ? v->namespace : "default";
+	const char *ns = k->scope == MT_SCOPE_CLUSTER ? ""
+		: *v->namespace                       ? v->namespace
+						      : "default";
 	for (size_t i = 1; i < n; i++)
 		failed |= delete_one(v->galley, k, ns, rest[i]);
 	return failed;
@@ -118,8 +121,9 @@ int ctl_delete(int argc, char **argv)
 	struct object_options v;
 	struct mt_options *o = NULL;
 	const char *const *rest;
-	int r = ctl_object_options("delete", "meltemi delete -f FILE | KIND NAME...: take configuration out of force.",
-				   argc, argv, &v, &o);
+	int r = ctl_object_options("delete",
+		"meltemi delete -f FILE | KIND NAME...: take configuration out of force.", argc,
+		argv, &v, &o);
 
 	if (!o)
 		return r;

@@ -41,11 +41,14 @@ static void print_table(json_t *items)
 	char when[32];
 
 	printf("%-16s %-20s %-32s %4s %6s\n", "NAMESPACE", "KIND", "NAME", "GEN", "AGE");
-	json_array_foreach(items, i, o) {
+	json_array_foreach(items, i, o)
+	{
 		age(o, when, sizeof(when));
 		printf("%-16s %-20s %-32s %4lld %6s\n", meta(o, "namespace"),
-		       json_string_value(json_object_get(o, "kind")), meta(o, "name"),
-		       (long long)json_integer_value(json_object_get(json_object_get(o, "metadata"), "generation")), when);
+			json_string_value(json_object_get(o, "kind")), meta(o, "name"),
+			(long long)json_integer_value(
+				json_object_get(json_object_get(o, "metadata"), "generation")),
+			when);
 	}
 }
 
@@ -66,7 +69,8 @@ static void show(json_t *doc, const char *output)
 	} else if (strcmp(output, "yaml") == 0) {
 		if (!items)
 			print_yaml(doc);
-		json_array_foreach(items, i, o) {
+		json_array_foreach(items, i, o)
+		{
 			printf("%s", i ? "---\n" : "");
 			print_yaml(o);
 		}
@@ -81,7 +85,9 @@ static void show(json_t *doc, const char *output)
 
 static int get(const struct object_options *v, const struct mt_kind *k, const char *name)
 {
-	const char *ns = k->scope == MT_SCOPE_CLUSTER ? "" : name && !*v->namespace ? "default" : v->namespace;
+	const char *ns = k->scope == MT_SCOPE_CLUSTER ? ""
+		: name && !*v->namespace              ? "default"
+						      : v->namespace;
 	MT_AUTO(mt_strfreep) char *url = ctl_object_url(v->galley, k, ns, name);
 	struct mt_err err = { 0 };
 	json_t *doc = NULL;
@@ -96,8 +102,9 @@ static int get(const struct object_options *v, const struct mt_kind *k, const ch
 /* Every kind that has objects, one after the other. */
 static int get_all(const struct object_options *v)
 {
-	MT_AUTO(mt_strfreep) char *url = mt_asprintf("%s/v1/objects%s%s", v->galley, *v->namespace ? "?namespace=" : "",
-						     v->namespace);
+	MT_AUTO(mt_strfreep)
+	char *url = mt_asprintf(
+		"%s/v1/objects%s%s", v->galley, *v->namespace ? "?namespace=" : "", v->namespace);
 	struct mt_err err = { 0 };
 	json_t *doc = NULL;
 
@@ -113,8 +120,9 @@ int ctl_get(int argc, char **argv)
 	struct object_options v;
 	struct mt_options *o = NULL;
 	const char *const *rest;
-	int r = ctl_object_options("get", "meltemi get [KIND [NAME]] [-n NAMESPACE] [-o yaml|json]: what is in force.",
-				   argc, argv, &v, &o);
+	int r = ctl_object_options("get",
+		"meltemi get [KIND [NAME]] [-n NAMESPACE] [-o yaml|json]: what is in force.", argc,
+		argv, &v, &o);
 
 	if (!o)
 		return r;

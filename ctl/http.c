@@ -17,8 +17,8 @@ static size_t keep(char *p, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
-int ctl_http(const char *method, const char *url, const void *body, size_t n, long ms, struct mt_buf *out,
-	     struct mt_err *err)
+int ctl_http(const char *method, const char *url, const void *body, size_t n, long ms,
+	struct mt_buf *out, struct mt_err *err)
 {
 	CURL *c = curl_easy_init();
 	struct curl_slist *headers = NULL;
@@ -52,14 +52,10 @@ int ctl_http(const char *method, const char *url, const void *body, size_t n, lo
 static int code_of(int status)
 {
 	switch (status) {
-	case 404:
-		return MT_NOT_FOUND;
-	case 409:
-		return MT_CONFLICT;
-	case 403:
-		return MT_DENIED;
-	default:
-		return status >= 500 ? MT_UNAVAILABLE : MT_INVALID;
+	case 404: return MT_NOT_FOUND;
+	case 409: return MT_CONFLICT;
+	case 403: return MT_DENIED;
+	default: return status >= 500 ? MT_UNAVAILABLE : MT_INVALID;
 	}
 }
 

@@ -8,8 +8,8 @@
 
 /* Sends body (NULL: none) and appends the answer to out. Returns the HTTP status, or MT_UNAVAILABLE with
  * the URL and the reason. At most 64 MiB of answer, ms milliseconds in all. */
-int ctl_http(const char *method, const char *url, const void *body, size_t n, long ms, struct mt_buf *out,
-	     struct mt_err *err);
+int ctl_http(const char *method, const char *url, const void *body, size_t n, long ms,
+	struct mt_buf *out, struct mt_err *err);
 /* GET or another method without a body, answered with JSON. An answer other than 200 becomes an error
  * with the words of its {"error": ...}. */
 int ctl_http_json(const char *method, const char *url, json_t **ret, struct mt_err *err);

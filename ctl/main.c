@@ -19,7 +19,8 @@ static void usage(FILE *f)
 {
 	fprintf(f, "meltemi COMMAND [ARGUMENTS]\n\n");
 	for (size_t i = 0; i < MT_ARRAY_SIZE(commands); i++)
-		fprintf(f, "  %-14s %-30s %s\n", commands[i].name, commands[i].args, commands[i].help);
+		fprintf(f, "  %-14s %-30s %s\n", commands[i].name, commands[i].args,
+			commands[i].help);
 	fprintf(f, "\n`meltemi COMMAND --help` says more.\n");
 }
 
@@ -29,7 +30,8 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+		strcmp(argv[1], "help") == 0) {
 		usage(stdout);
 		return 0;
 	}

@@ -24,7 +24,8 @@ static const struct mt_opt rows[] = {
 
 static char *lengthen(char *arg)
 {
-	static const char *const shorts[][2] = { { "-f", "--file" }, { "-n", "--namespace" }, { "-o", "--output" } };
+	static const char *const shorts[][2] = { { "-f", "--file" }, { "-n", "--namespace" },
+		{ "-o", "--output" } };
 
 	for (size_t i = 0; i < MT_ARRAY_SIZE(shorts); i++)
 		if (strcmp(arg, shorts[i][0]) == 0)
@@ -32,14 +33,15 @@ static char *lengthen(char *arg)
 	return arg;
 }
 
-int ctl_object_options(const char *command, const char *usage, int argc, char **argv, struct object_options *v,
-		       struct mt_options **ret_o)
+int ctl_object_options(const char *command, const char *usage, int argc, char **argv,
+	struct object_options *v, struct mt_options **ret_o)
 {
 	struct mt_err err = { 0 };
 
 	for (int i = 1; i < argc; i++)
 		argv[i] = lengthen(argv[i]);
-	int r = mt_options_parse("ctl", usage, rows, MT_ARRAY_SIZE(rows), v, argc, argv, ret_o, &err);
+	int r = mt_options_parse(
+		"ctl", usage, rows, MT_ARRAY_SIZE(rows), v, argc, argv, ret_o, &err);
 	if (r == MT_CANCELLED)
 		return 0;
 	if (r < 0) {
@@ -59,12 +61,14 @@ static int read_stdin(struct mt_buf *text, struct mt_err *err)
 	while ((n = fread(part, 1, sizeof(part), stdin)) > 0) {
 		mt_buf_add(text, part, n);
 		if (text->n > FILE_MAX)
-			return mt_fail(err, MT_LIMIT, "standard input", "is larger than %d MiB", FILE_MAX >> 20);
+			return mt_fail(err, MT_LIMIT, "standard input", "is larger than %d MiB",
+				FILE_MAX >> 20);
 	}
 	return 0;
 }
 
-static int read_one(const char *path, struct mt_objects *out, struct mt_diags *diags, struct mt_err *err)
+static int read_one(
+	const char *path, struct mt_objects *out, struct mt_diags *diags, struct mt_err *err)
 {
 	MT_AUTO(mt_buf_clear) struct mt_buf text = { 0 };
 	bool in = strcmp(path, "-") == 0;
@@ -78,10 +82,12 @@ static int read_one(const char *path, struct mt_objects *out, struct mt_diags *d
 
 static int by_name(const struct dirent *e)
 {
-	return mt_str_suffix(e->d_name, ".yaml") || mt_str_suffix(e->d_name, ".yml") || mt_str_suffix(e->d_name, ".json");
+	return mt_str_suffix(e->d_name, ".yaml") || mt_str_suffix(e->d_name, ".yml") ||
+		mt_str_suffix(e->d_name, ".json");
 }
 
-static int read_path(const char *path, struct mt_objects *out, struct mt_diags *diags, struct mt_err *err)
+static int read_path(
+	const char *path, struct mt_objects *out, struct mt_diags *diags, struct mt_err *err)
 {
 	struct dirent **names;
 	struct stat st;
@@ -142,8 +148,8 @@ char *ctl_object_url(const char *galley, const struct mt_kind *k, const char *ns
 
 	if (name && k->scope == MT_SCOPE_CLUSTER)
 		return mt_asprintf("%s/v1/objects/%s/%s", galley, k->kind, n);
-	return mt_asprintf("%s/v1/objects/%s%s%s%s%s", galley, k->kind, s ? "/" : "", s ? s : "", n ? "/" : "",
-			   n ? n : "");
+	return mt_asprintf("%s/v1/objects/%s%s%s%s%s", galley, k->kind, s ? "/" : "", s ? s : "",
+		n ? "/" : "", n ? n : "");
 }
 
 int ctl_object_put(const char *galley, const struct mt_object *o, struct mt_err *err)

@@ -14,8 +14,8 @@ struct object_options {
 
 /* -f, -n and -o are short for --file, --namespace and --output. As mt_options_parse(). Prints errors
  * and returns 2 for misuse, 0 with *ret_o NULL after --help. */
-int ctl_object_options(const char *command, const char *usage, int argc, char **argv, struct object_options *v,
-		       struct mt_options **ret_o);
+int ctl_object_options(const char *command, const char *usage, int argc, char **argv,
+	struct object_options *v, struct mt_options **ret_o);
 
 /* Decodes and validates the files of -f. Prints every fault to stderr. The objects that are fine go to
  * out; returns how many faults there were, or a negative code (printed) when a file cannot be read. */

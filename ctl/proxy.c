@@ -36,9 +36,10 @@ static void print_status(json_t *proxies)
 	json_t *p;
 	size_t i;
 
-	printf("%-32s %-10s %-9s %-9s %-9s %-9s %s\n", "PROXY", "ENVOY", types[0], types[1], types[2], types[3],
-	       "IDENTITY");
-	json_array_foreach(proxies, i, p) {
+	printf("%-32s %-10s %-9s %-9s %-9s %-9s %s\n", "PROXY", "ENVOY", types[0], types[1],
+		types[2], types[3], "IDENTITY");
+	json_array_foreach(proxies, i, p)
+	{
 		json_t *all = json_object_get(p, "types");
 		printf("%-32s %-10s", text(p, "proxy"), text(p, "envoy"));
 		for (size_t t = 0; t < MT_ARRAY_SIZE(types); t++)
@@ -52,8 +53,8 @@ static void print_status(json_t *proxies)
 	}
 }
 
-static int parse(const char *name, const char *usage, struct proxy_options *v, int argc, char **argv,
-		 struct mt_options **o)
+static int parse(const char *name, const char *usage, struct proxy_options *v, int argc,
+	char **argv, struct mt_options **o)
 {
 	struct mt_err err = { 0 };
 	int r = mt_options_parse("ctl", usage, rows, MT_ARRAY_SIZE(rows), v, argc, argv, o, &err);
@@ -78,7 +79,9 @@ int ctl_proxy_status(int argc, char **argv)
 	struct mt_options *o = NULL;
 	struct mt_err err = { 0 };
 	json_t *all = NULL;
-	int r = parse("proxy-status", "meltemi proxy-status: what each proxy was sent and acknowledged", &v, argc, argv, &o);
+	int r = parse("proxy-status",
+		"meltemi proxy-status: what each proxy was sent and acknowledged", &v, argc, argv,
+		&o);
 
 	if (r < 0)
 		return r == MT_CANCELLED ? 0 : 2;
@@ -97,8 +100,8 @@ int ctl_proxy_status(int argc, char **argv)
 static const struct {
 	const char *word;
 	const char *key; /* in Pilot's dump; NULL: from Envoy */
-} kinds[] = { { "listener", "listeners" }, { "route", "routes" }, { "cluster", "clusters" }, { "endpoint", "endpoints" },
-	      { "secret", NULL } };
+} kinds[] = { { "listener", "listeners" }, { "route", "routes" }, { "cluster", "clusters" },
+	{ "endpoint", "endpoints" }, { "secret", NULL } };
 
 static void join_objects(json_t *objects, struct mt_buf *out)
 {
@@ -115,22 +118,25 @@ static void print_resources(json_t *list)
 	size_t i;
 
 	printf("%-64s %-17s %8s  %s\n", "NAME", "VERSION", "BYTES", "OBJECTS");
-	json_array_foreach(list, i, r) {
+	json_array_foreach(list, i, r)
+	{
 		struct mt_buf objects = { 0 };
 		join_objects(json_object_get(r, "objects"), &objects);
 		printf("%-64s %-17s %8lld  %s\n", text(r, "name"), text(r, "version"),
-		       (long long)json_integer_value(json_object_get(r, "bytes")), mt_buf_str(&objects));
+			(long long)json_integer_value(json_object_get(r, "bytes")),
+			mt_buf_str(&objects));
 		mt_buf_clear(&objects);
 	}
 }
 
-static int from_pilot(const struct proxy_options *v, const char *proxy, const char *key, json_t **ret,
-		      struct mt_err *err)
+static int from_pilot(const struct proxy_options *v, const char *proxy, const char *key,
+	json_t **ret, struct mt_err *err)
 {
 	MT_AUTO(mt_strfreep) char *id = ctl_url_escape(proxy);
 	MT_AUTO(mt_strfreep) char *name = *v->name ? ctl_url_escape(v->name) : NULL;
-	MT_AUTO(mt_strfreep) char *url = mt_asprintf("%s/debug/config_dump?proxyID=%s%s%s", v->pilot, id,
-						     name ? "&name=" : "", name ? name : "");
+	MT_AUTO(mt_strfreep)
+	char *url = mt_asprintf("%s/debug/config_dump?proxyID=%s%s%s", v->pilot, id,
+		name ? "&name=" : "", name ? name : "");
 	json_t *all;
 	int r = ctl_http_json("GET", url, &all, err);
 
@@ -143,17 +149,19 @@ static int from_pilot(const struct proxy_options *v, const char *proxy, const ch
 
 static void print_secret(json_t *s, const char *state)
 {
-	json_t *certs = json_object_get(json_object_get(json_object_get(s, "secret"), "tls_certificate"),
-					"certificate_chain");
+	json_t *certs =
+		json_object_get(json_object_get(json_object_get(s, "secret"), "tls_certificate"),
+			"certificate_chain");
 	printf("%-24s %-10s %-28s %s\n", text(s, "name"), state, text(s, "last_updated"),
-	       certs ? "certificate" : "validation context");
+		certs ? "certificate" : "validation context");
 }
 
 /* Envoy's own dump; keys are redacted by Envoy. */
 static int secrets(const struct proxy_options *v, struct mt_err *err)
 {
 	if (!*v->admin)
-		return mt_fail(err, MT_INVALID, "--admin", "secrets are read from Envoy: say its admin address");
+		return mt_fail(err, MT_INVALID, "--admin",
+			"secrets are read from Envoy: say its admin address");
 	MT_AUTO(mt_strfreep) char *url = mt_asprintf("http://%s/config_dump", v->admin);
 	json_t *all, *part, *s;
 	size_t i, k;
@@ -163,7 +171,8 @@ static int secrets(const struct proxy_options *v, struct mt_err *err)
 		return r;
 	if (output(all, v->output)) {
 		printf("%-24s %-10s %-28s %s\n", "NAME", "STATE", "UPDATED", "KIND");
-		json_array_foreach(json_object_get(all, "configs"), i, part) {
+		json_array_foreach(json_object_get(all, "configs"), i, part)
+		{
 			json_array_foreach(json_object_get(part, "dynamic_active_secrets"), k, s)
 				print_secret(s, "active");
 			json_array_foreach(json_object_get(part, "dynamic_warming_secrets"), k, s)
@@ -174,7 +183,8 @@ static int secrets(const struct proxy_options *v, struct mt_err *err)
 	return 0;
 }
 
-static int config(const struct proxy_options *v, const char *kind, const char *proxy, struct mt_err *err)
+static int config(
+	const struct proxy_options *v, const char *kind, const char *proxy, struct mt_err *err)
 {
 	json_t *list;
 
@@ -191,7 +201,8 @@ static int config(const struct proxy_options *v, const char *kind, const char *p
 		json_decref(list);
 		return 0;
 	}
-	return mt_fail(err, MT_INVALID, kind, "is not listener, route, cluster, endpoint or secret");
+	return mt_fail(
+		err, MT_INVALID, kind, "is not listener, route, cluster, endpoint or secret");
 }
 
 int ctl_proxy_config(int argc, char **argv)
@@ -201,16 +212,17 @@ int ctl_proxy_config(int argc, char **argv)
 	struct mt_err err = { 0 };
 	const char *const *rest;
 	int r = parse("proxy-config",
-		      "meltemi proxy-config {listener,route,cluster,endpoint,secret} PROXY: its resources, and the "
-		      "configuration objects behind each. PROXY is NAME.NAMESPACE as proxy-status shows it.",
-		      &v, argc, argv, &o);
+		"meltemi proxy-config {listener,route,cluster,endpoint,secret} PROXY: its resources, and the "
+		"configuration objects behind each. PROXY is NAME.NAMESPACE as proxy-status shows it.",
+		&v, argc, argv, &o);
 
 	if (r < 0)
 		return r == MT_CANCELLED ? 0 : 2;
 	size_t n = mt_options_rest(o, &rest);
 	if (n < 1 || (n < 2 && strncmp(rest[0], "secret", 6) != 0)) {
-		fprintf(stderr, "meltemi proxy-config: say what and of which proxy: "
-				"meltemi proxy-config cluster productpage-v1.bookshop\n");
+		fprintf(stderr,
+			"meltemi proxy-config: say what and of which proxy: "
+			"meltemi proxy-config cluster productpage-v1.bookshop\n");
 		r = 2;
 	} else if (config(&v, rest[0], n > 1 ? rest[1] : "", &err) < 0) {
 		r = ctl_fail("proxy-config", &err);

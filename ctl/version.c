@@ -12,6 +12,7 @@ int ctl_version(int argc, char **argv)
 
 int ctl_fail(const char *command, const struct mt_err *err)
 {
-	fprintf(stderr, "meltemi %s: %s%s%s\n", command, err->path, err->path[0] ? ": " : "", err->msg);
+	fprintf(stderr, "meltemi %s: %s%s%s\n", command, err->path, err->path[0] ? ": " : "",
+		err->msg);
 	return 1;
 }

@@ -16,8 +16,14 @@
 static struct mt_log_scope scope = MT_LOG_SCOPE("config");
 
 static const enum mt_kind_id kinds[] = {
-	MT_KIND_SERVICE_ENTRY, MT_KIND_VIRTUAL_SERVICE, MT_KIND_DESTINATION_RULE, MT_KIND_GATEWAY,
-	MT_KIND_SIDECAR,       MT_KIND_POLICY,		MT_KIND_MESH_POLICY,	  MT_KIND_PEER_AUTHENTICATION,
+	MT_KIND_SERVICE_ENTRY,
+	MT_KIND_VIRTUAL_SERVICE,
+	MT_KIND_DESTINATION_RULE,
+	MT_KIND_GATEWAY,
+	MT_KIND_SIDECAR,
+	MT_KIND_POLICY,
+	MT_KIND_MESH_POLICY,
+	MT_KIND_PEER_AUTHENTICATION,
 	MT_KIND_MESH_CONFIG,
 };
 
@@ -81,7 +87,8 @@ static struct pilot_world *update_world(struct pilot *p)
 		return NULL;
 	for (size_t i = 0; i < p->eps.n; i++) {
 		int at = pilot_world_find(old, p->eps.v[i].hostname, p->eps.v[i].ns);
-		if (at < 0 || pilot_world_service(old, (size_t)at, NULL)->hash != p->eps.svc[i]->hash)
+		if (at < 0 ||
+			pilot_world_service(old, (size_t)at, NULL)->hash != p->eps.svc[i]->hash)
 			return NULL;
 	}
 	return pilot_world_update(old, p->eps.v, p->eps.n);
@@ -105,7 +112,7 @@ static void apply(void *arg)
 	push_world(p->push, w, &p->dirty, p->eps.v, p->eps.n);
 	pilot_world_unref(w);
 	mt_metric_set(mt_daemon_metrics(p->d), METRIC_pilot_virt_services,
-		      (double)pilot_config_count(p, MT_KIND_VIRTUAL_SERVICE));
+		(double)pilot_config_count(p, MT_KIND_VIRTUAL_SERVICE));
 	pilot_endpoints_changes_clear(&p->eps);
 	p->dirty = (struct pilot_dirty){ 0 };
 	mt_daemon_ready(p->d, "configuration", true, "");
@@ -138,14 +145,16 @@ static void object_changed(struct pilot *p, const struct mt_feed_change *c)
 	for (size_t i = 0; i < p->nregistries; i++) {
 		const struct pilot_registry_ops *ops = p->registries[i]->ops;
 		struct mt_err err = { 0 };
-		enum pilot_services_change change =
-			ops->object ? ops->object(p->registries[i], c, &p->eps, &err) : PILOT_SERVICES_SAME;
+		enum pilot_services_change change = ops->object
+			? ops->object(p->registries[i], c, &p->eps, &err)
+			: PILOT_SERVICES_SAME;
 		if (err.code < 0) {
 			char title[600];
 			mt_log_error(&scope, "object not usable, what was there before stays",
-				     MT_S("object", mt_object_title(o, title, sizeof(title))),
-				     MT_S("path", err.path), MT_S("why", err.msg));
-			mt_metric_add(mt_daemon_metrics(p->d), METRIC_pilot_config_errors, 1, o->kind->kind);
+				MT_S("object", mt_object_title(o, title, sizeof(title))),
+				MT_S("path", err.path), MT_S("why", err.msg));
+			mt_metric_add(mt_daemon_metrics(p->d), METRIC_pilot_config_errors, 1,
+				o->kind->kind);
 		}
 		if (change == PILOT_SERVICES_CHANGED)
 			pilot_flow_services(&p->dirty);
@@ -172,8 +181,8 @@ static void state_changed(void *ctx, bool connected, bool synced, const char *wh
 	if (connected)
 		mt_log_info(&scope, "Galley connected", MT_S("server", p->opts->config_server));
 	else
-		mt_log_warn(&scope, "Galley away, serving what is known", MT_S("server", p->opts->config_server),
-			    MT_S("why", why ? why : ""));
+		mt_log_warn(&scope, "Galley away, serving what is known",
+			MT_S("server", p->opts->config_server), MT_S("why", why ? why : ""));
 	if (!synced || p->synced)
 		return;
 	p->synced = true;
@@ -201,20 +210,21 @@ int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err)
 	p->debounce = mt_timer_new(p->loop, apply, p);
 	mt_daemon_ready(d, "configuration", false, "waiting for configuration from Galley");
 	r = mt_feed_start(p->loop,
-			     &(struct mt_feed_opts){
-				     .env = p->env,
-				     .server = p->opts->config_server,
-				     .identity = p->identity,
-				     .server_ids = p->identity ? mt_daemon_identity_expect(p->self, "galley") : NULL,
-				     .node_id = "pilot",
-				     .kinds = kinds,
-				     .nkinds = MT_ARRAY_SIZE(kinds),
-				     .state = mt_daemon_state(d),
-				     .changed = changed,
-				     .state_changed = state_changed,
-				     .ctx = p,
-			     },
-			     &p->feed, err);
+		&(struct mt_feed_opts){
+			.env = p->env,
+			.server = p->opts->config_server,
+			.identity = p->identity,
+			.server_ids =
+				p->identity ? mt_daemon_identity_expect(p->self, "galley") : NULL,
+			.node_id = "pilot",
+			.kinds = kinds,
+			.nkinds = MT_ARRAY_SIZE(kinds),
+			.state = mt_daemon_state(d),
+			.changed = changed,
+			.state_changed = state_changed,
+			.ctx = p,
+		},
+		&p->feed, err);
 	if (r < 0)
 		pilot_config_stop(d, self);
 	return r;

@@ -13,8 +13,8 @@ enum {
 /* What happened since the last recomputation. */
 struct pilot_dirty {
 	bool any;
-	bool index;	    /* the world's index must be built again */
-	bool services;	    /* ... because services changed */
+	bool index;         /* the world's index must be built again */
+	bool services;      /* ... because services changed */
 	unsigned tables;    /* bit mask of enum pilot_table */
 	int64_t since_ns;   /* mono: when the first of the changes was seen */
 	const char *reason; /* of the first: label of pilot_push_reasons */

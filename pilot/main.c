@@ -65,7 +65,8 @@ static const struct mt_metric_desc metrics[] = {
 
 static const struct mt_daemon_desc desc = {
 	.name = "pilot",
-	.usage = "Discovery for proxies: reads configuration from Galley and tells each Envoy what to do (xDS v3).",
+	.usage =
+		"Discovery for proxies: reads configuration from Galley and tells each Envoy what to do (xDS v3).",
 	.opts = opts,
 	.nopts = MT_ARRAY_SIZE(opts),
 	.options_size = sizeof(struct pilot_options),

@@ -6,8 +6,8 @@
 
 static struct mt_log_scope scope = MT_LOG_SCOPE("ads");
 
-static int listen_on(struct pilot *p, const char *addr, struct mt_identity_slot *identity, struct mt_rpc_server **ret,
-		     struct mt_err *err)
+static int listen_on(struct pilot *p, const char *addr, struct mt_identity_slot *identity,
+	struct mt_rpc_server **ret, struct mt_err *err)
 {
 	struct mt_rpc_method methods[2];
 	const struct mt_rpc_server_opts o = {
@@ -17,10 +17,12 @@ static int listen_on(struct pilot *p, const char *addr, struct mt_identity_slot 
 	};
 
 	mt_xds_server_methods(p->xds, methods);
-	int r = mt_rpc_server_start(p->env, &o, &addr, 1, methods, MT_ARRAY_SIZE(methods), ret, err);
+	int r = mt_rpc_server_start(
+		p->env, &o, &addr, 1, methods, MT_ARRAY_SIZE(methods), ret, err);
 	if (r < 0)
 		return r;
-	mt_log_info(&scope, "discovery listens", MT_S("address", addr), MT_S("tls", identity ? "mutual" : "off"));
+	mt_log_info(&scope, "discovery listens", MT_S("address", addr),
+		MT_S("tls", identity ? "mutual" : "off"));
 	return 0;
 }
 
@@ -36,14 +38,15 @@ int pilot_serve_start(struct mt_daemon *d, void *self, struct mt_err *err)
 		secure = "0.0.0.0:15012";
 	if (*secure && !p->identity)
 		return mt_fail(err, MT_INVALID, "--secure-xds-addr", "needs --tls on");
-	p->xds = mt_xds_server_new(p->loop, &(struct mt_xds_server_opts){
-						    .types = push_types,
-						    .ntypes = PUSH_TYPES,
-						    .app = &push_app,
-						    .ctx = p->push,
-						    .removal_grace_ns = p->opts->removal_grace,
-						    .metrics = mt_daemon_metrics(d),
-					    });
+	p->xds = mt_xds_server_new(p->loop,
+		&(struct mt_xds_server_opts){
+			.types = push_types,
+			.ntypes = PUSH_TYPES,
+			.app = &push_app,
+			.ctx = p->push,
+			.removal_grace_ns = p->opts->removal_grace,
+			.metrics = mt_daemon_metrics(d),
+		});
 	r = *plain ? listen_on(p, plain, NULL, &p->plain, err) : 0;
 	if (r == 0 && *secure)
 		r = listen_on(p, secure, p->identity, &p->secure, err);

@@ -104,27 +104,22 @@ static bool map_equal(const struct mt_smap *a, const struct mt_smap *b)
 bool mt_value_equal(const struct mt_value *a, const struct mt_value *b)
 {
 	switch (a->type) {
-	case MT_V_BOOL:
-		return a->b == b->b;
+	case MT_V_BOOL: return a->b == b->b;
 	case MT_V_INT64:
 	case MT_V_TIMESTAMP:
-	case MT_V_DURATION:
-		return a->i == b->i;
-	case MT_V_DOUBLE:
-		return a->d == b->d;
+	case MT_V_DURATION: return a->i == b->i;
+	case MT_V_DOUBLE: return a->d == b->d;
 	case MT_V_STRING:
 	case MT_V_EMAIL_ADDRESS:
 	case MT_V_URI:
 		return a->s.n == b->s.n && (a->s.n == 0 || memcmp(a->s.p, b->s.p, a->s.n) == 0);
 	case MT_V_DNS_NAME:
-		return a->s.n == b->s.n && (a->s.n == 0 || strncasecmp(a->s.p, b->s.p, a->s.n) == 0);
-	case MT_V_IP_ADDRESS:
-		return ip_equal(&a->ip, &b->ip);
-	case MT_V_STRING_MAP:
-		return map_equal(&a->map, &b->map);
+		return a->s.n == b->s.n &&
+			(a->s.n == 0 || strncasecmp(a->s.p, b->s.p, a->s.n) == 0);
+	case MT_V_IP_ADDRESS: return ip_equal(&a->ip, &b->ip);
+	case MT_V_STRING_MAP: return map_equal(&a->map, &b->map);
 	case MT_V_NONE:
-	case MT_V_N:
-		break;
+	case MT_V_N: break;
 	}
 	return false;
 }
@@ -142,7 +137,7 @@ static struct mt_text map_text(const struct mt_smap *m, struct mt_arena *a)
 	json_t *o = json_object();
 	for (size_t i = 0; i < m->n; i++)
 		json_object_setn_new(o, m->v[i].key.p ? m->v[i].key.p : "", m->v[i].key.n,
-				     json_stringn(m->v[i].value.p ? m->v[i].value.p : "", m->v[i].value.n));
+			json_stringn(m->v[i].value.p ? m->v[i].value.p : "", m->v[i].value.n));
 	char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
 	json_decref(o);
 	struct mt_text t = mt_text(mt_arena_strdup(a, text ? text : "{}"));
@@ -158,29 +153,15 @@ struct mt_text mt_value_text(const struct mt_value *v, struct mt_arena *a)
 	case MT_V_STRING:
 	case MT_V_EMAIL_ADDRESS:
 	case MT_V_URI:
-	case MT_V_DNS_NAME:
-		return v->s;
-	case MT_V_BOOL:
-		return mt_text(v->b ? "true" : "false");
-	case MT_V_INT64:
-		snprintf(buf, sizeof(buf), "%lld", (long long)v->i);
-		break;
-	case MT_V_DOUBLE:
-		snprintf(buf, sizeof(buf), "%.17g", v->d);
-		break;
-	case MT_V_TIMESTAMP:
-		mt_time_format(v->i, buf, sizeof(buf));
-		break;
-	case MT_V_DURATION:
-		mt_duration_format(v->i, buf, sizeof(buf));
-		break;
-	case MT_V_IP_ADDRESS:
-		mt_ip_format(&v->ip, buf);
-		break;
-	case MT_V_STRING_MAP:
-		return map_text(&v->map, a);
-	default:
-		return mt_text("");
+	case MT_V_DNS_NAME: return v->s;
+	case MT_V_BOOL: return mt_text(v->b ? "true" : "false");
+	case MT_V_INT64: snprintf(buf, sizeof(buf), "%lld", (long long)v->i); break;
+	case MT_V_DOUBLE: snprintf(buf, sizeof(buf), "%.17g", v->d); break;
+	case MT_V_TIMESTAMP: mt_time_format(v->i, buf, sizeof(buf)); break;
+	case MT_V_DURATION: mt_duration_format(v->i, buf, sizeof(buf)); break;
+	case MT_V_IP_ADDRESS: mt_ip_format(&v->ip, buf); break;
+	case MT_V_STRING_MAP: return map_text(&v->map, a);
+	default: return mt_text("");
 	}
 	return mt_text(mt_arena_strdup(a, buf));
 }

@@ -19,7 +19,8 @@ static grpc_ssl_server_certificate_config *placeholder(void)
 	const int64_t now = mt_wall(&mt_clock_system);
 
 	if (mt_key_generate(MT_KEY_EC_P256, &key, NULL) < 0 ||
-		mt_cert_root(key, "placeholder.invalid", now, 3600 * MT_NS_PER_SEC, &root, NULL) < 0)
+		mt_cert_root(key, "placeholder.invalid", now, 3600 * MT_NS_PER_SEC, &root, NULL) <
+			0)
 		return NULL;
 	mt_chain_pem(root, &chain_pem);
 	MT_AUTO(mt_strfreep) char *key_pem = mt_key_pem(key);

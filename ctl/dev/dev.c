@@ -37,7 +37,8 @@ static void say(const struct dev *d, int64_t since, const char *what)
 
 static int ready(struct dev *d, const char *name, int port, int64_t deadline, struct mt_err *err)
 {
-	MT_AUTO(mt_strfreep) char *url = mt_asprintf("http://%s:%d/readyz", d->opts.control_addr, port);
+	MT_AUTO(mt_strfreep)
+	char *url = mt_asprintf("http://%s:%d/readyz", d->opts.control_addr, port);
 
 	return dev_wait(d, name, url, deadline, err);
 }
@@ -46,8 +47,9 @@ static int wait_workloads(struct dev *d, int64_t deadline, struct mt_err *err)
 {
 	int r;
 
-	mt_vec_each(&d->workloads, w) {
-		MT_AUTO(mt_strfreep) char *url = mt_asprintf("http://%s:15020/healthz/ready", w->address);
+	mt_vec_each (&d->workloads, w) {
+		MT_AUTO(mt_strfreep)
+		char *url = mt_asprintf("http://%s:15020/healthz/ready", w->address);
 		if ((r = dev_wait(d, w->name, url, deadline, err)) < 0)
 			return r;
 	}
@@ -56,16 +58,20 @@ static int wait_workloads(struct dev *d, int64_t deadline, struct mt_err *err)
 
 static int bring_up(struct dev *d, struct mt_err *err)
 {
-	MT_AUTO(mt_strfreep) char *page = mt_asprintf("http://127.0.0.1:%lld/", (long long)d->opts.port);
+	MT_AUTO(mt_strfreep)
+	char *page = mt_asprintf("http://127.0.0.1:%lld/", (long long)d->opts.port);
 	int64_t start = now(d), deadline = start + d->opts.timeout;
 	int r;
 
-	if ((r = dev_layout(d, err)) < 0 || (r = dev_tokens(d, err)) < 0 || (r = dev_start_citadel(d, err)) < 0 ||
-	    (r = dev_record(d, err)) < 0 || (r = ready(d, "citadel", 15214, deadline, err)) < 0)
+	if ((r = dev_layout(d, err)) < 0 || (r = dev_tokens(d, err)) < 0 ||
+		(r = dev_start_citadel(d, err)) < 0 || (r = dev_record(d, err)) < 0 ||
+		(r = ready(d, "citadel", 15214, deadline, err)) < 0)
 		return r;
 	say(d, start, "citadel: the mesh has a root of trust");
-	if ((r = dev_start_daemons(d, err)) < 0 || (r = dev_start_workloads(d, err)) < 0 || (r = dev_record(d, err)) < 0 ||
-	    (r = ready(d, "galley", 15114, deadline, err)) < 0 || (r = dev_apply_sample(d, err)) < 0)
+	if ((r = dev_start_daemons(d, err)) < 0 || (r = dev_start_workloads(d, err)) < 0 ||
+		(r = dev_record(d, err)) < 0 ||
+		(r = ready(d, "galley", 15114, deadline, err)) < 0 ||
+		(r = dev_apply_sample(d, err)) < 0)
 		return r;
 	say(d, start, "galley: configuration read and validated");
 	if ((r = ready(d, "pilot", 15014, deadline, err)) < 0)
@@ -91,16 +97,16 @@ static void hints(const struct dev *d)
 	printf("\nThe bookshop is open: http://127.0.0.1:%lld/\n\n", (long long)d->opts.port);
 	printf("Five things to try (reload the page after each):\n");
 	printf("  1. one load in five shows black stars:\n     %s/meltemi apply -f %s/try/1-shift-20-percent-to-v2.yaml\n",
-	       bin, s);
-	printf("  2. sign in as ada: red stars, for her alone:\n     %s/meltemi apply -f %s/try/2-route-one-user.yaml\n", bin,
-	       s);
+		bin, s);
+	printf("  2. sign in as ada: red stars, for her alone:\n     %s/meltemi apply -f %s/try/2-route-one-user.yaml\n",
+		bin, s);
 	printf("  3. half of the loads say that the reviews answered 503:\n     %s/meltemi apply -f %s/try/3-inject-fault.yaml\n",
-	       bin, s);
+		bin, s);
 	printf("  4. Mixer refuses the front page at the details, 403 (delete -f undoes it):\n"
 	       "     %s/meltemi apply -f %s/try/4-deny-caller.yaml\n",
-	       bin, s);
+		bin, s);
 	printf("  5. requests by source, destination and code:\n     curl -s http://%s:42422/metrics | grep istio_requests_total\n",
-	       d->opts.control_addr);
+		d->opts.control_addr);
 	printf("\nBack to the beginning: %s/meltemi apply -f %s/mesh/routes.yaml\n", bin, s);
 	printf("Logs: %s/logs\n", d->dir);
 	fflush(stdout);
@@ -121,8 +127,8 @@ static void on_died(void *ctx, const struct proc_info *p)
 {
 	struct dev *d = ctx;
 
-	fprintf(stderr, "meltemi dev: %s ended with %s %d, see %s\n", p->name, p->signal ? "signal" : "status",
-		p->signal ? p->signal : p->exit_status, p->log);
+	fprintf(stderr, "meltemi dev: %s ended with %s %d, see %s\n", p->name,
+		p->signal ? "signal" : "status", p->signal ? p->signal : p->exit_status, p->log);
 	if (d->up)
 		procs_restart(d->procs, p->name);
 	if (d->up)
@@ -188,7 +194,8 @@ static int run_detached(struct dev *d)
 	ssize_t n = read(fds[0], &byte, 1);
 	close(fds[0]);
 	if (n == 1)
-		printf("`make down` (or `%s/meltemi dev --stop --dir=%s`) stops it.\n", d->bin_dir, d->dir);
+		printf("`make down` (or `%s/meltemi dev --stop --dir=%s`) stops it.\n", d->bin_dir,
+			d->dir);
 	return n == 1 ? 0 : 1;
 }
 
@@ -196,7 +203,8 @@ static int prepare(struct dev *d, struct mt_err *err)
 {
 	int r;
 
-	if ((r = dev_resolve(d, err)) < 0 || (r = dev_lock(d, err)) < 0 || (r = dev_workloads_load(d, err)) < 0)
+	if ((r = dev_resolve(d, err)) < 0 || (r = dev_lock(d, err)) < 0 ||
+		(r = dev_workloads_load(d, err)) < 0)
 		return r;
 	return dev_ports_free(d, err);
 }
@@ -235,8 +243,8 @@ int ctl_dev(int argc, char **argv)
 	struct mt_options *o = NULL;
 	struct mt_err err = { 0 };
 	int r = mt_options_parse("dev",
-				 "meltemi dev [OPTIONS]: a whole mesh on this machine, with the sample application.", rows,
-				 MT_ARRAY_SIZE(rows), &d.opts, argc, argv, &o, &err);
+		"meltemi dev [OPTIONS]: a whole mesh on this machine, with the sample application.",
+		rows, MT_ARRAY_SIZE(rows), &d.opts, argc, argv, &o, &err);
 
 	if (r == MT_CANCELLED)
 		return 0;

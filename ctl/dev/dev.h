@@ -20,19 +20,19 @@ struct dev_options {
 
 struct dev_workload { /* a row of workloads.yaml; strings belong to the document */
 	const char *name, *ns, *service_account, *type, *address, *inside;
-	json_t *labels;	 /* object */
+	json_t *labels;  /* object */
 	json_t *command; /* array; empty: a gateway */
 };
 
 struct dev {
 	struct dev_options opts;
 	char *bin_dir, *sample, *mesh, *envoy; /* resolved */
-	char *dir;			       /* absolute */
-	int lock;			       /* file descriptor */
-	json_t *doc;			       /* workloads.yaml */
+	char *dir;                             /* absolute */
+	int lock;                              /* file descriptor */
+	json_t *doc;                           /* workloads.yaml */
 	MT_VEC(struct dev_workload) workloads;
 	struct procs *procs;
-	bool up;	  /* ready: what dies is started again */
+	bool up;          /* ready: what dies is started again */
 	bool interrupted; /* SIGINT or SIGTERM came */
 	struct mt_loop *loop;
 };
@@ -61,7 +61,8 @@ int dev_start_daemons(struct dev *d, struct mt_err *err);
 int dev_start_workloads(struct dev *d, struct mt_err *err);
 
 /* wait.c: waits until the URL answers 200; fails when a process of ours died or time is over */
-int dev_wait(struct dev *d, const char *what, const char *url, int64_t deadline_ns, struct mt_err *err);
+int dev_wait(
+	struct dev *d, const char *what, const char *url, int64_t deadline_ns, struct mt_err *err);
 
 /* running.c: processes.json */
 int dev_record(const struct dev *d, struct mt_err *err);

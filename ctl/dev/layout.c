@@ -27,10 +27,11 @@ char *dev_path(const struct dev *d, const char *fmt, ...)
 	return mt_buf_take(&b, NULL);
 }
 
-static int resolve_path(const char *given, const char *base, const char *rel, char **ret, const char *option,
-			struct mt_err *err)
+static int resolve_path(const char *given, const char *base, const char *rel, char **ret,
+	const char *option, struct mt_err *err)
 {
-	MT_AUTO(mt_strfreep) char *path = *given ? mt_strdup(given) : mt_asprintf("%s/%s", base, rel);
+	MT_AUTO(mt_strfreep)
+	char *path = *given ? mt_strdup(given) : mt_asprintf("%s/%s", base, rel);
 	char whole[PATH_MAX];
 
 	if (!realpath(path, whole))
@@ -40,10 +41,11 @@ static int resolve_path(const char *given, const char *base, const char *rel, ch
 }
 
 /* A path below the source tree (build/bin/../..) or below an installed prefix (bin/../share/meltemi). */
-static int resolve_data(struct dev *d, const char *given, const char *rel, char **ret, const char *option,
-			struct mt_err *err)
+static int resolve_data(struct dev *d, const char *given, const char *rel, char **ret,
+	const char *option, struct mt_err *err)
 {
-	MT_AUTO(mt_strfreep) char *installed = mt_asprintf("%s/../share/meltemi/%s", d->bin_dir, rel);
+	MT_AUTO(mt_strfreep)
+	char *installed = mt_asprintf("%s/../share/meltemi/%s", d->bin_dir, rel);
 	MT_AUTO(mt_strfreep) char *source = mt_asprintf("../../%s", rel);
 
 	if (!*given && access(installed, R_OK) == 0)
@@ -62,10 +64,12 @@ int dev_resolve(struct dev *d, struct mt_err *err)
 	self[n] = 0;
 	*strrchr(self, '/') = 0;
 	if ((r = resolve_path(d->opts.bin_dir, self, ".", &d->bin_dir, "--bin-dir", err)) < 0 ||
-	    (r = resolve_data(d, d->opts.sample, "deploy/samples/bookshop", &d->sample, "--sample", err)) < 0 ||
-	    (r = resolve_data(d, d->opts.mesh, "deploy/local/mesh", &d->mesh, "--mesh", err)) < 0 ||
-	    (r = resolve_path(d->opts.envoy, d->bin_dir, "../envoy/envoy", &d->envoy, "--envoy; `make deps` installs it",
-			      err)) < 0)
+		(r = resolve_data(d, d->opts.sample, "deploy/samples/bookshop", &d->sample,
+			 "--sample", err)) < 0 ||
+		(r = resolve_data(d, d->opts.mesh, "deploy/local/mesh", &d->mesh, "--mesh", err)) <
+			0 ||
+		(r = resolve_path(d->opts.envoy, d->bin_dir, "../envoy/envoy", &d->envoy,
+			 "--envoy; `make deps` installs it", err)) < 0)
 		return r;
 	if ((r = mt_dir_make(d->opts.dir, 0755, err)) < 0)
 		return r;
@@ -84,7 +88,7 @@ int dev_lock(struct dev *d, struct mt_err *err)
 		return mt_fail_errno(err, path, "cannot open the lock");
 	if (flock(d->lock, LOCK_EX | LOCK_NB) < 0)
 		return mt_fail(err, MT_CONFLICT, d->dir,
-			       "a mesh runs in this folder already (`make down` or `meltemi dev --stop` stops it)");
+			"a mesh runs in this folder already (`make down` or `meltemi dev --stop` stops it)");
 	return 0;
 }
 
@@ -118,8 +122,8 @@ static void localize(const struct dev *d, const char *file, struct mt_buf *text)
 		replace(text, "number: 8080", port);
 }
 
-static int copy_file(const struct dev *d, const char *from_dir, const char *to_dir, const char *name,
-		     struct mt_err *err)
+static int copy_file(const struct dev *d, const char *from_dir, const char *to_dir,
+	const char *name, struct mt_err *err)
 {
 	MT_AUTO(mt_strfreep) char *from = mt_asprintf("%s/%s", from_dir, name);
 	MT_AUTO(mt_strfreep) char *to = dev_path(d, "%s/%s", to_dir, name);
@@ -182,7 +186,8 @@ int dev_layout(struct dev *d, struct mt_err *err)
 			return r;
 	}
 	clear_config(d);
-	if ((r = copy_dir(d, d->mesh, "config", err)) < 0 || (r = copy_dir(d, services, "sample/mesh", err)) < 0)
+	if ((r = copy_dir(d, d->mesh, "config", err)) < 0 ||
+		(r = copy_dir(d, services, "sample/mesh", err)) < 0)
 		return r;
 	return copy_dir(d, try, "sample/try", err);
 }

@@ -29,7 +29,7 @@ static int start(struct dev *d, struct args *a, const char *name, int group, str
 
 	mt_vec_push(&a->v, NULL);
 	int r = procs_start(d->procs, name, group, log, a->v.v, err);
-	mt_vec_each(&a->v, s)
+	mt_vec_each (&a->v, s)
 		mt_free(*s);
 	mt_vec_clear(&a->v);
 	return r;
@@ -92,11 +92,9 @@ static int start_program(struct dev *d, const struct dev_workload *w, struct mt_
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(w->command, i, v)
-		if (i == 0)
-			arg(&a, "%s/apps/%s", d->bin_dir, json_string_value(v));
-		else
-			arg(&a, "%s", json_string_value(v));
+	json_array_foreach(w->command, i, v) if (i == 0)
+		arg(&a, "%s/apps/%s", d->bin_dir, json_string_value(v));
+	else arg(&a, "%s", json_string_value(v));
 	return start(d, &a, w->name, 2, err);
 }
 
@@ -119,8 +117,7 @@ static int start_agent(struct dev *d, const struct dev_workload *w, struct mt_er
 	arg(&a, "--name=%s", w->name);
 	arg(&a, "--namespace=%s", w->ns);
 	arg(&a, "--service-account=%s", w->service_account);
-	json_object_foreach(w->labels, key, v)
-		arg(&a, "--labels=%s=%s", key, json_string_value(v));
+	json_object_foreach(w->labels, key, v) arg(&a, "--labels=%s=%s", key, json_string_value(v));
 	arg(&a, "--envoy=%s", d->envoy);
 	arg(&a, "--envoy-admin=%s:15000", w->inside);
 	arg(&a, "--concurrency=1");
@@ -131,7 +128,7 @@ int dev_start_workloads(struct dev *d, struct mt_err *err)
 {
 	int r;
 
-	mt_vec_each(&d->workloads, w) {
+	mt_vec_each (&d->workloads, w) {
 		if (json_array_size(w->command) && (r = start_program(d, w, err)) < 0)
 			return r;
 		if ((r = start_agent(d, w, err)) < 0)

@@ -19,7 +19,8 @@ static bool can_bind(const char *ip, unsigned port)
 		close(fd);
 		return false;
 	}
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)); /* as servers do: TIME_WAIT is no obstacle */
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one,
+		sizeof(one)); /* as servers do: TIME_WAIT is no obstacle */
 	bool ok = bind(fd, (struct sockaddr *)&sin, sizeof(sin)) == 0 && listen(fd, 1) == 0;
 	close(fd);
 	return ok;
@@ -36,15 +37,15 @@ int dev_ports_free(struct dev *d, struct mt_err *err)
 	static const struct {
 		const char *what;
 		unsigned port;
-	} control[] = { { "citadel", 8060 },	 { "citadel monitoring", 15214 }, { "galley", 9901 },
-			{ "galley monitoring", 15114 }, { "pilot", 15012 },		  { "pilot monitoring", 15014 },
-			{ "mixer", 9091 },	 { "mixer monitoring", 15314 },	  { "mixer metrics", 42422 } };
+	} control[] = { { "citadel", 8060 }, { "citadel monitoring", 15214 }, { "galley", 9901 },
+		{ "galley monitoring", 15114 }, { "pilot", 15012 }, { "pilot monitoring", 15014 },
+		{ "mixer", 9091 }, { "mixer monitoring", 15314 }, { "mixer metrics", 42422 } };
 	MT_AUTO(mt_buf_clear) struct mt_buf taken = { 0 };
 
 	try(&taken, "front page, --port", "127.0.0.1", (unsigned)d->opts.port);
 	for (size_t i = 0; i < MT_ARRAY_SIZE(control); i++)
 		try(&taken, control[i].what, d->opts.control_addr, control[i].port);
-	mt_vec_each(&d->workloads, w) {
+	mt_vec_each (&d->workloads, w) {
 		try(&taken, w->name, w->address, 9080);
 		try(&taken, w->name, w->address, 15020);
 		try(&taken, w->name, w->inside, 15000);

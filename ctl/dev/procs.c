@@ -30,7 +30,8 @@ struct procs {
 	bool stopping;
 };
 
-struct procs *procs_new(struct mt_loop *l, void (*died)(void *ctx, const struct proc_info *p), void *ctx)
+struct procs *procs_new(
+	struct mt_loop *l, void (*died)(void *ctx, const struct proc_info *p), void *ctx)
 {
 	struct procs *p = MT_NEW(struct procs);
 	p->loop = l;
@@ -41,8 +42,12 @@ struct procs *procs_new(struct mt_loop *l, void (*died)(void *ctx, const struct 
 
 static struct proc_info info(const struct proc *c)
 {
-	return (struct proc_info){ .name = c->name, .log = c->log, .pid = c->running ? uv_process_get_pid(&c->uv) : 0,
-				   .exit_status = c->exit_status, .signal = c->signal, .exited = c->exited };
+	return (struct proc_info){ .name = c->name,
+		.log = c->log,
+		.pid = c->running ? uv_process_get_pid(&c->uv) : 0,
+		.exit_status = c->exit_status,
+		.signal = c->signal,
+		.exited = c->exited };
 }
 
 static void on_exit_child(uv_process_t *uv, int64_t status, int sig)
@@ -68,10 +73,14 @@ static int spawn(struct proc *c, struct mt_err *err)
 		return mt_fail_errno(err, c->log, "cannot write the log");
 
 	uv_stdio_container_t io[3] = { { .flags = UV_IGNORE },
-				       { .flags = UV_INHERIT_FD, .data.fd = fd },
-				       { .flags = UV_INHERIT_FD, .data.fd = fd } };
-	uv_process_options_t o = { .exit_cb = on_exit_child, .file = c->argv[0], .args = c->argv, .stdio_count = 3,
-				   .stdio = io, .flags = UV_PROCESS_DETACHED }; /* Ctrl-C is ours to handle */
+		{ .flags = UV_INHERIT_FD, .data.fd = fd },
+		{ .flags = UV_INHERIT_FD, .data.fd = fd } };
+	uv_process_options_t o = { .exit_cb = on_exit_child,
+		.file = c->argv[0],
+		.args = c->argv,
+		.stdio_count = 3,
+		.stdio = io,
+		.flags = UV_PROCESS_DETACHED }; /* Ctrl-C is ours to handle */
 	int r = uv_spawn(mt_loop_uv(c->all->loop), &c->uv, &o);
 	close(fd);
 	if (r < 0) {
@@ -91,7 +100,8 @@ static void start_again(void *arg)
 		spawn(c, NULL);
 }
 
-int procs_start(struct procs *p, const char *name, int group, const char *log, char *const *argv, struct mt_err *err)
+int procs_start(struct procs *p, const char *name, int group, const char *log, char *const *argv,
+	struct mt_err *err)
 {
 	struct proc *c = MT_NEW(struct proc);
 	size_t n = 0;

@@ -10,16 +10,18 @@ struct procs;
 struct proc_info {
 	const char *name;
 	const char *log;
-	int pid; /* 0: not running */
+	int pid;         /* 0: not running */
 	int exit_status; /* of the last run; valid when exited */
 	int signal;
 	bool exited;
 };
 
 /* died: a process ended that nobody stopped; NULL allowed. */
-struct procs *procs_new(struct mt_loop *l, void (*died)(void *ctx, const struct proc_info *p), void *ctx);
+struct procs *procs_new(
+	struct mt_loop *l, void (*died)(void *ctx, const struct proc_info *p), void *ctx);
 /* group: procs_stop() ends higher groups first. argv[0] is the path; copied. */
-int procs_start(struct procs *p, const char *name, int group, const char *log, char *const *argv, struct mt_err *err);
+int procs_start(struct procs *p, const char *name, int group, const char *log, char *const *argv,
+	struct mt_err *err);
 /* Starts again, after a pause, one that ended: same arguments, same log. */
 void procs_restart(struct procs *p, const char *name);
 size_t procs_count(const struct procs *p);

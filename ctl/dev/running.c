@@ -35,7 +35,8 @@ static unsigned long long start_time(int pid)
 
 static json_t *row(const char *name, int pid)
 {
-	return json_pack("{s:s, s:i, s:I}", "name", name, "pid", pid, "start", (json_int_t)start_time(pid));
+	return json_pack(
+		"{s:s, s:i, s:I}", "name", name, "pid", pid, "start", (json_int_t)start_time(pid));
 }
 
 int dev_record(const struct dev *d, struct mt_err *err)
@@ -74,7 +75,8 @@ static bool same_process(json_t *r)
 /* A process file descriptor names the process for good: no id is reused under our hands. */
 static int end_one(json_t *r)
 {
-	int fd = (int)syscall(SYS_pidfd_open, (int)json_integer_value(json_object_get(r, "pid")), 0);
+	int fd =
+		(int)syscall(SYS_pidfd_open, (int)json_integer_value(json_object_get(r, "pid")), 0);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
 	if (fd < 0 || !same_process(r)) {
@@ -117,11 +119,13 @@ int dev_status(const char *dir)
 	size_t i;
 	int alive = 0;
 
-	json_array_foreach(all, i, r) {
+	json_array_foreach(all, i, r)
+	{
 		bool on = same_process(r);
 		alive += on;
 		printf("%-24s %8lld  %s\n", json_string_value(json_object_get(r, "name")),
-		       (long long)json_integer_value(json_object_get(r, "pid")), on ? "running" : "ended");
+			(long long)json_integer_value(json_object_get(r, "pid")),
+			on ? "running" : "ended");
 	}
 	json_decref(all);
 	if (!alive)

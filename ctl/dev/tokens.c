@@ -19,8 +19,8 @@ static void hex(const unsigned char *p, size_t n, char *out)
 	out[2 * n] = 0;
 }
 
-static int token(struct dev *d, const char *name, const char *ns, const char *sa, struct mt_buf *table,
-		 struct mt_err *err)
+static int token(struct dev *d, const char *name, const char *ns, const char *sa,
+	struct mt_buf *table, struct mt_err *err)
 {
 	unsigned char secret[TOKEN_BYTES], digest[EVP_MAX_MD_SIZE];
 	char text[2 * TOKEN_BYTES + 1], sum[2 * EVP_MAX_MD_SIZE + 1];
@@ -49,7 +49,7 @@ int dev_tokens(struct dev *d, struct mt_err *err)
 		if ((r = token(d, daemons[i], "istio-system", sa, &table, err)) < 0)
 			return r;
 	}
-	mt_vec_each(&d->workloads, w)
+	mt_vec_each (&d->workloads, w)
 		if ((r = token(d, w->name, w->ns, w->service_account, &table, err)) < 0)
 			return r;
 	return mt_file_replace(path, table.p, table.n, 0600, err);

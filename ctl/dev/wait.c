@@ -10,7 +10,8 @@ static int died(const struct dev *d, struct mt_err *err)
 		struct proc_info p = procs_info(d->procs, i);
 		if (p.exited)
 			return mt_fail(err, MT_UNAVAILABLE, p.log, "%s ended with %s %d", p.name,
-				       p.signal ? "signal" : "status", p.signal ? p.signal : p.exit_status);
+				p.signal ? "signal" : "status",
+				p.signal ? p.signal : p.exit_status);
 	}
 	return 0;
 }
@@ -20,7 +21,8 @@ static void nothing(void *arg)
 	(void)arg;
 }
 
-int dev_wait(struct dev *d, const char *what, const char *url, int64_t deadline_ns, struct mt_err *err)
+int dev_wait(
+	struct dev *d, const char *what, const char *url, int64_t deadline_ns, struct mt_err *err)
 {
 	MT_AUTO(mt_buf_clear) struct mt_buf body = { 0 };
 	struct mt_timer *tick = mt_timer_new(d->loop, nothing, NULL);
@@ -39,7 +41,7 @@ int dev_wait(struct dev *d, const char *what, const char *url, int64_t deadline_
 		}
 		if (mt_mono(mt_loop_clock(d->loop)) > deadline_ns) {
 			r = mt_fail(err, MT_TIMEOUT, url, "%s is not ready: %.200s%.200s", what,
-				    status > 0 ? "" : why.msg, status > 0 ? mt_buf_str(&body) : "");
+				status > 0 ? "" : why.msg, status > 0 ? mt_buf_str(&body) : "");
 			break;
 		}
 		uv_run(mt_loop_uv(d->loop), UV_RUN_ONCE);

@@ -31,13 +31,15 @@ static void readdress(const char *to, json_t *node, const char *from)
 	const char *key;
 	size_t i;
 
-	json_array_foreach(node, i, v) {
+	json_array_foreach(node, i, v)
+	{
 		if ((new = moved(to, v, from)))
 			json_array_set_new(node, i, new);
 		else
 			readdress(to, v, from);
 	}
-	json_object_foreach(node, key, v) {
+	json_object_foreach(node, key, v)
+	{
 		if ((new = moved(to, v, from)))
 			json_object_set_new(node, key, new);
 		else
@@ -50,9 +52,10 @@ static int workload(struct dev *d, size_t i, json_t *row, const char *path, stru
 	struct dev_workload w;
 	json_error_t why;
 
-	if (json_unpack_ex(row, &why, JSON_STRICT, "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "name", &w.name,
-			   "namespace", &w.ns, "serviceAccount", &w.service_account, "type", &w.type, "address",
-			   &w.address, "inside", &w.inside, "labels", &w.labels, "command", &w.command) < 0)
+	if (json_unpack_ex(row, &why, JSON_STRICT, "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}",
+		    "name", &w.name, "namespace", &w.ns, "serviceAccount", &w.service_account,
+		    "type", &w.type, "address", &w.address, "inside", &w.inside, "labels",
+		    &w.labels, "command", &w.command) < 0)
 		return mt_fail(err, MT_INVALID, path, "workloads[%zu]: %s", i, why.text);
 	mt_vec_push(&d->workloads, w);
 	return 0;
@@ -78,8 +81,6 @@ int dev_workloads_load(struct dev *d, struct mt_err *err)
 	if (!json_is_array(rows))
 		return mt_fail(err, MT_INVALID, path, "workloads: is missing");
 	readdress(d->opts.prefix, rows, prefix);
-	json_array_foreach(rows, i, row)
-		if ((r = workload(d, i, row, path, err)) < 0)
-			return r;
+	json_array_foreach(rows, i, row) if ((r = workload(d, i, row, path, err)) < 0) return r;
 	return 0;
 }

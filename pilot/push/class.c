@@ -78,8 +78,8 @@ static size_t varint(uint8_t *p, size_t v)
 
 enum { VIRTUAL_HOSTS_TAG = 2 << 3 | 2 };
 
-static struct push_vhost *vhost_get(struct push_class *c, struct pilot_job *j, const char *route,
-				    const struct pilot_item *it)
+static struct push_vhost *vhost_get(
+	struct push_class *c, struct pilot_job *j, const char *route, const struct pilot_item *it)
 {
 	char key[1024];
 	snprintf(key, sizeof(key), "%s/%s", route, it->name);
@@ -114,7 +114,7 @@ static struct push_vhost *vhost_get(struct push_class *c, struct pilot_job *j, c
 }
 
 static struct mt_res *route_build(struct push_class *c, struct pilot_job *j, struct mt_arena *a,
-				  const struct pilot_item *it, uint64_t epoch)
+	const struct pilot_item *it, uint64_t epoch)
 {
 	struct pilot_route_plan plan = { 0 };
 	pilot_plan_route(j, it, &plan);
@@ -136,14 +136,15 @@ static struct mt_res *route_build(struct push_class *c, struct pilot_job *j, str
 		for (size_t k = 0; k < v->nprov; k++)
 			mt_vec_apush(a, &prov, v->prov[k]);
 	}
-	return mt_res_new_rope(it->name, "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", pieces, n,
-			       prov.v, prov.n);
+	return mt_res_new_rope(it->name,
+		"type.googleapis.com/envoy.config.route.v3.RouteConfiguration", pieces, n, prov.v,
+		prov.n);
 }
 
 /* ---- tables ---- */
 
 static struct mt_res *build(struct push_class *c, struct pilot_job *j, struct mt_arena *a,
-			    const struct pilot_item *it, uint64_t epoch)
+	const struct pilot_item *it, uint64_t epoch)
 {
 	if (c->table == PILOT_ROUTES)
 		return route_build(c, j, a, it, epoch);
@@ -154,7 +155,7 @@ static struct mt_res *build(struct push_class *c, struct pilot_job *j, struct mt
 
 /* The resource of an item, built if its fingerprint changed. Borrowed. */
 static struct push_item *refresh(struct push_class *c, struct pilot_job *j, struct mt_arena *a,
-				 const struct pilot_item *it, uint64_t epoch, size_t *built)
+	const struct pilot_item *it, uint64_t epoch, size_t *built)
 {
 	struct push_item *have = mt_map_get(c->items, it->name);
 
@@ -211,7 +212,8 @@ static void replace_set(struct push_class *c, struct mt_set *set)
 	c->set = set;
 }
 
-size_t push_class_compute(struct push_class *c, struct pilot_job *j, struct mt_arena *a, uint64_t epoch)
+size_t push_class_compute(
+	struct push_class *c, struct pilot_job *j, struct mt_arena *a, uint64_t epoch)
 {
 	struct pilot_plan plan = { 0 };
 	size_t built = 0;
@@ -236,7 +238,8 @@ size_t push_class_compute(struct push_class *c, struct pilot_job *j, struct mt_a
 	return built;
 }
 
-size_t push_class_patch(struct push_class *c, struct pilot_job *j, const char *const *names, size_t n)
+size_t push_class_patch(
+	struct push_class *c, struct pilot_job *j, const char *const *names, size_t n)
 {
 	size_t built = 0, changed = 0;
 	struct mt_res **res = mt_reallocarray(NULL, n ? n : 1, sizeof(struct mt_res *));

@@ -12,8 +12,8 @@
 struct push_class {
 	enum pilot_table table;
 	char *key;
-	unsigned refs;	   /* views that use it */
-	uint64_t epoch;	   /* of the last computation, 0 never */
+	unsigned refs;         /* views that use it */
+	uint64_t epoch;        /* of the last computation, 0 never */
 	struct mt_map *items;  /* name -> struct push_item */
 	struct mt_map *vhosts; /* PILOT_ROUTES: "route/vhost" -> struct push_vhost */
 	struct mt_set *set;    /* NULL until computed */
@@ -23,6 +23,8 @@ struct push_class *push_class_new(enum pilot_table table, const char *key);
 void push_class_free(struct push_class *c); /* NULL allowed */
 
 /* Brings the whole table up to date with the job's world. Returns how many resources were built. */
-size_t push_class_compute(struct push_class *c, struct pilot_job *j, struct mt_arena *a, uint64_t epoch);
+size_t push_class_compute(
+	struct push_class *c, struct pilot_job *j, struct mt_arena *a, uint64_t epoch);
 /* PILOT_ENDPOINTS: only these clusters. */
-size_t push_class_patch(struct push_class *c, struct pilot_job *j, const char *const *names, size_t n);
+size_t push_class_patch(
+	struct push_class *c, struct pilot_job *j, const char *const *names, size_t n);

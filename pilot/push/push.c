@@ -24,20 +24,23 @@ static struct mt_log_scope scope = MT_LOG_SCOPE("ads");
 /* Clusters before what routes to them, endpoints again after their clusters (Envoy warms a changed
  * cluster until its endpoints come), clusters removed last. */
 const struct mt_xds_type push_types[PUSH_TYPES] = {
-	[PUSH_CDS] = { "CDS", "type.googleapis.com/envoy.config.cluster.v3.Cluster", .wildcard = true, .needs = -1,
-		       .resend_with = -1, .keep_until_users_ack = true },
-	[PUSH_EDS] = { "EDS", "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment", .needs = -1,
-		       .resend_with = PUSH_CDS, .keep_until_users_ack = true },
-	[PUSH_LDS] = { "LDS", "type.googleapis.com/envoy.config.listener.v3.Listener", .wildcard = true,
-		       .needs = PUSH_CDS, .resend_with = -1 },
-	[PUSH_RDS] = { "RDS", "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", .needs = PUSH_CDS,
-		       .resend_with = -1 },
+	[PUSH_CDS] = { "CDS", "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+		.wildcard = true, .needs = -1, .resend_with = -1, .keep_until_users_ack = true },
+	[PUSH_EDS] = { "EDS", "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+		.needs = -1, .resend_with = PUSH_CDS, .keep_until_users_ack = true },
+	[PUSH_LDS] = { "LDS", "type.googleapis.com/envoy.config.listener.v3.Listener",
+		.wildcard = true, .needs = PUSH_CDS, .resend_with = -1 },
+	[PUSH_RDS] = { "RDS", "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+		.needs = PUSH_CDS, .resend_with = -1 },
 };
 
 static const char *const table_names[PILOT_TABLES] = {
-	[PILOT_CLUSTERS] = "clusters",	 [PILOT_CLUSTERS_INBOUND] = "clusters_inbound",
-	[PILOT_ENDPOINTS] = "endpoints", [PILOT_LISTENERS] = "listeners",
-	[PILOT_ROUTES] = "routes",	 [PILOT_LISTENERS_INBOUND] = "listeners_inbound",
+	[PILOT_CLUSTERS] = "clusters",
+	[PILOT_CLUSTERS_INBOUND] = "clusters_inbound",
+	[PILOT_ENDPOINTS] = "endpoints",
+	[PILOT_LISTENERS] = "listeners",
+	[PILOT_ROUTES] = "routes",
+	[PILOT_LISTENERS_INBOUND] = "listeners_inbound",
 };
 
 struct push {
@@ -45,7 +48,7 @@ struct push {
 	struct mt_metrics *metrics;
 	unsigned max_proxies;
 	struct pilot_world *world;
-	uint64_t epoch; /* of the world: grows with each */
+	uint64_t epoch;   /* of the world: grows with each */
 	uint64_t next_id; /* of snapshots */
 	struct push_views views;
 	struct push_proxy *first;
@@ -95,7 +98,8 @@ static void refresh_view(struct push *p, struct push_view *v, unsigned tables, i
 static void count_classes(struct push *p)
 {
 	for (int t = 0; t < PILOT_TABLES; t++)
-		mt_metric_set(p->metrics, METRIC_pilot_classes, (double)mt_map_size(p->views.classes[t]), table_names[t]);
+		mt_metric_set(p->metrics, METRIC_pilot_classes,
+			(double)mt_map_size(p->views.classes[t]), table_names[t]);
 }
 
 /* A proxy whose certificate and registry no longer agree is sent away; the list may shrink. */
@@ -117,8 +121,10 @@ static void regroup(struct push *p)
 		struct mt_err err = { 0 };
 		next = x->next;
 		if (admit(p, x, &err) < 0) {
-			mt_log_warn(&scope, "proxy sent away", MT_S("proxy", x->claimed->node_id), MT_S("why", err.msg));
-			mt_metric_add(p->metrics, METRIC_pilot_proxies_refused, 1, mt_code_name(err.code));
+			mt_log_warn(&scope, "proxy sent away", MT_S("proxy", x->claimed->node_id),
+				MT_S("why", err.msg));
+			mt_metric_add(p->metrics, METRIC_pilot_proxies_refused, 1,
+				mt_code_name(err.code));
 			mt_xds_sub_close(x->sub, err.code, err.msg);
 			continue;
 		}
@@ -131,7 +137,8 @@ static void regroup(struct push *p)
 
 /* ---- changes ---- */
 
-static void patch_endpoints(struct push *p, struct push_view *v, const struct pilot_endpoints_change *eps, size_t n)
+static void patch_endpoints(
+	struct push *p, struct push_view *v, const struct pilot_endpoints_change *eps, size_t n)
 {
 	struct push_class *c = v->classes[PILOT_ENDPOINTS];
 
@@ -150,8 +157,8 @@ static void patch_endpoints(struct push *p, struct push_view *v, const struct pi
 	c->epoch = p->epoch;
 }
 
-static void endpoints_only(struct push *p, const struct pilot_dirty *d, const struct pilot_endpoints_change *eps,
-			   size_t neps)
+static void endpoints_only(struct push *p, const struct pilot_dirty *d,
+	const struct pilot_endpoints_change *eps, size_t neps)
 {
 	for (struct mt_map_it it = { 0 }; mt_map_next(p->views.views, &it);)
 		patch_endpoints(p, it.value, eps, neps);
@@ -160,7 +167,7 @@ static void endpoints_only(struct push *p, const struct pilot_dirty *d, const st
 }
 
 void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty *d,
-		const struct pilot_endpoints_change *eps, size_t neps)
+	const struct pilot_endpoints_change *eps, size_t neps)
 {
 	int64_t start = mt_mono(mt_loop_clock(p->loop));
 	bool first = !p->world;
@@ -180,7 +187,7 @@ void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty 
 	mt_metric_add(p->metrics, METRIC_pilot_push_reasons, 1, d->reason ? d->reason : "start");
 	mt_metric_set(p->metrics, METRIC_pilot_services, (double)pilot_world_nservices(w));
 	mt_metric_observe(p->metrics, METRIC_pilot_compute_seconds,
-			  (double)(mt_mono(mt_loop_clock(p->loop)) - start) / MT_NS_PER_SEC);
+		(double)(mt_mono(mt_loop_clock(p->loop)) - start) / MT_NS_PER_SEC);
 }
 
 const struct pilot_world *push_current(const struct push *p)
@@ -202,7 +209,7 @@ static int refuse(struct push *p, struct mt_xds_sub *s, const struct mt_err *err
 	const Core__Node *node = mt_xds_sub_node(s);
 
 	mt_log_warn(&scope, "proxy refused", MT_S("proxy", node && node->id ? node->id : ""),
-		    MT_S("peer", mt_xds_sub_peer(s)->addr), MT_S("why", err->msg));
+		MT_S("peer", mt_xds_sub_peer(s)->addr), MT_S("why", err->msg));
 	mt_metric_add(p->metrics, METRIC_pilot_proxies_refused, 1, mt_code_name(err->code));
 	return err->code;
 }
@@ -235,8 +242,10 @@ static int attach(void *ctx, struct mt_xds_sub *s, struct mt_err *ret_err)
 	p->n++;
 	mt_xds_sub_set_user(s, x);
 	mt_metric_set(p->metrics, METRIC_pilot_xds, p->n);
-	mt_log_info(&scope, "proxy connected", MT_S("proxy", x->claimed->node_id), MT_S("identity", x->spiffe_id),
-		    MT_S("variant", mt_xds_sub_delta(s) ? "delta" : "state-of-the-world"), MT_I("proxies", p->n));
+	mt_log_info(&scope, "proxy connected", MT_S("proxy", x->claimed->node_id),
+		MT_S("identity", x->spiffe_id),
+		MT_S("variant", mt_xds_sub_delta(s) ? "delta" : "state-of-the-world"),
+		MT_I("proxies", p->n));
 	if (!p->world)
 		return 0;
 	enter_view(p, x);
@@ -271,15 +280,17 @@ static void event(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev
 	struct push_proxy *x = mt_xds_sub_user(s);
 
 	if (ev->kind == MT_XDS_NACK) {
-		mt_metric_add(p->metrics, METRIC_pilot_total_xds_rejects, 1, push_types[ev->type].name);
-		mt_log_error(&scope, "proxy rejected configuration", MT_S("proxy", x->claimed->node_id),
-			     MT_S("type", push_types[ev->type].name), MT_S("why", ev->message));
+		mt_metric_add(
+			p->metrics, METRIC_pilot_total_xds_rejects, 1, push_types[ev->type].name);
+		mt_log_error(&scope, "proxy rejected configuration",
+			MT_S("proxy", x->claimed->node_id), MT_S("type", push_types[ev->type].name),
+			MT_S("why", ev->message));
 		return;
 	}
 	const struct mt_snapshot *snap = push_snapshot(x);
 	if (snap && snap->id == ev->snapshot_id)
 		mt_metric_observe(p->metrics, METRIC_pilot_proxy_convergence_time,
-				  (double)(mt_mono(mt_loop_clock(p->loop)) - snap->made_ns) / MT_NS_PER_SEC);
+			(double)(mt_mono(mt_loop_clock(p->loop)) - snap->made_ns) / MT_NS_PER_SEC);
 }
 
 const struct mt_xds_app push_app = { .attach = attach, .detach = detach, .event = event };

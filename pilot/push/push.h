@@ -23,10 +23,10 @@ struct push_proxy { /* one connected proxy; owned by the engine */
 	struct mt_xds_sub *sub;
 	struct pilot_proxy *proxy;   /* as translated: labels from the registry where it is known */
 	struct pilot_proxy *claimed; /* as it describes itself */
-	struct push_view *view;	     /* NULL before there is a world */
-	int64_t connected_ns;	     /* wall clock */
-	char spiffe_id[256];	     /* "" on plaintext */
-	struct push_proxy *prev, *next;		  /* all */
+	struct push_view *view;      /* NULL before there is a world */
+	int64_t connected_ns;        /* wall clock */
+	char spiffe_id[256];         /* "" on plaintext */
+	struct push_proxy *prev, *next;           /* all */
 	struct push_proxy *view_prev, *view_next; /* of the view */
 };
 
@@ -36,7 +36,7 @@ void push_free(struct push *p);
 /* A new world (a reference is taken). d says what changed since the one before; eps which services'
  * endpoints changed, when that is all. */
 void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty *d,
-		const struct pilot_endpoints_change *eps, size_t neps);
+	const struct pilot_endpoints_change *eps, size_t neps);
 const struct pilot_world *push_current(const struct push *p); /* NULL before the first */
 
 /* Callbacks of the discovery server; ctx is the struct push. */
@@ -44,7 +44,8 @@ extern const struct mt_xds_app push_app;
 
 /* Pages. */
 const struct push_proxy *push_proxies(const struct push *p); /* first of the list */
-const struct push_proxy *push_find(const struct push *p, const char *id); /* node id or name.namespace; NULL */
+const struct push_proxy *push_find(
+	const struct push *p, const char *id); /* node id or name.namespace; NULL */
 const struct mt_snapshot *push_snapshot(const struct push_proxy *x); /* borrowed, NULL */
 const char *push_table_name(enum pilot_table t);
 size_t push_class_count(const struct push *p, enum pilot_table t);

@@ -73,7 +73,8 @@ static struct push_class *class_get(struct push_views *v, enum pilot_table t, co
 	return c;
 }
 
-void push_view_enter(struct push_views *v, struct push_proxy *x, const struct pilot_class_key keys[PILOT_TABLES])
+void push_view_enter(
+	struct push_views *v, struct push_proxy *x, const struct pilot_class_key keys[PILOT_TABLES])
 {
 	struct push_class *classes[PILOT_TABLES];
 	char key[PILOT_TABLES * 20 + 1];
@@ -104,7 +105,8 @@ void push_view_enter(struct push_views *v, struct push_proxy *x, const struct pi
 	view->n++;
 }
 
-void push_view_compute(struct push_view *v, const struct pilot_world *w, uint64_t epoch, unsigned tables)
+void push_view_compute(
+	struct push_view *v, const struct pilot_world *w, uint64_t epoch, unsigned tables)
 {
 	MT_AUTO(mt_arena_freep) struct mt_arena *a = NULL;
 	struct pilot_job *j = NULL;
@@ -169,8 +171,10 @@ bool push_view_snapshot(struct push_view *v, uint64_t id, int64_t made_ns)
 			snap->sets[type] = mt_set_ref(v->snap->sets[type]);
 			continue;
 		}
-		snap->sets[type] = join(v->classes[parts[i].tables[0]]->set, second >= 0 ? v->classes[second]->set : NULL);
-		changed = changed || mt_set_hash(snap->sets[type]) != mt_set_hash(v->snap->sets[type]);
+		snap->sets[type] = join(v->classes[parts[i].tables[0]]->set,
+			second >= 0 ? v->classes[second]->set : NULL);
+		changed = changed ||
+			mt_set_hash(snap->sets[type]) != mt_set_hash(v->snap->sets[type]);
 	}
 	if (!changed) {
 		mt_snapshot_unref(snap);

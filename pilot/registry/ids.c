@@ -5,7 +5,7 @@
 
 struct pilot_ids {
 	struct mt_map *by_title; /* title -> number */
-	MT_VEC(char *) titles;	 /* number - 1 -> title */
+	MT_VEC(char *) titles;   /* number - 1 -> title */
 };
 
 struct pilot_ids *pilot_ids_new(void)
@@ -20,7 +20,7 @@ void pilot_ids_free(struct pilot_ids *ids)
 	if (!ids)
 		return;
 	mt_map_free(ids->by_title, NULL);
-	mt_vec_each(&ids->titles, t)
+	mt_vec_each (&ids->titles, t)
 		mt_free(*t);
 	mt_vec_clear(&ids->titles);
 	mt_free(ids);

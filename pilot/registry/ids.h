@@ -8,7 +8,7 @@
 struct pilot_ids;
 
 struct pilot_ids *pilot_ids_new(void);
-void pilot_ids_free(struct pilot_ids *ids); /* NULL allowed */
+void pilot_ids_free(struct pilot_ids *ids);                              /* NULL allowed */
 uint32_t pilot_ids_of(struct pilot_ids *ids, const struct mt_object *o); /* from 1 */
 /* "VirtualService default/reviews"; "" for 0 or an unknown number. */
 const char *pilot_ids_title(const struct pilot_ids *ids, uint32_t id);

@@ -2,8 +2,8 @@
 
 #include "common/base/mem.h"
 
-void pilot_endpoints_changes_add(struct pilot_endpoints_changes *c, struct pilot_service *svc,
-				 struct pilot_endpoints *eps)
+void pilot_endpoints_changes_add(
+	struct pilot_endpoints_changes *c, struct pilot_service *svc, struct pilot_endpoints *eps)
 {
 	if (c->n == c->cap) {
 		c->cap = c->cap ? c->cap * 2 : 8;
@@ -11,7 +11,8 @@ void pilot_endpoints_changes_add(struct pilot_endpoints_changes *c, struct pilot
 		c->svc = mt_reallocarray(c->svc, c->cap, sizeof(*c->svc));
 	}
 	c->svc[c->n] = pilot_service_ref(svc);
-	c->v[c->n++] = (struct pilot_endpoints_change){ svc->hostname, svc->ns, pilot_endpoints_ref(eps) };
+	c->v[c->n++] =
+		(struct pilot_endpoints_change){ svc->hostname, svc->ns, pilot_endpoints_ref(eps) };
 }
 
 void pilot_endpoints_changes_clear(struct pilot_endpoints_changes *c)

@@ -11,7 +11,11 @@
 
 struct pilot_registry;
 
-enum pilot_services_change { PILOT_SERVICES_SAME, PILOT_SERVICES_ENDPOINTS, PILOT_SERVICES_CHANGED };
+enum pilot_services_change {
+	PILOT_SERVICES_SAME,
+	PILOT_SERVICES_ENDPOINTS,
+	PILOT_SERVICES_CHANGED
+};
 
 /* Endpoints that changed while their service did not; references owned. */
 struct pilot_endpoints_changes {
@@ -20,8 +24,8 @@ struct pilot_endpoints_changes {
 	size_t n;
 	size_t cap;
 };
-void pilot_endpoints_changes_add(struct pilot_endpoints_changes *c, struct pilot_service *svc,
-				 struct pilot_endpoints *eps);
+void pilot_endpoints_changes_add(
+	struct pilot_endpoints_changes *c, struct pilot_service *svc, struct pilot_endpoints *eps);
 void pilot_endpoints_changes_clear(struct pilot_endpoints_changes *c);
 
 struct pilot_registry_ops {
@@ -30,8 +34,9 @@ struct pilot_registry_ops {
 	void (*close)(struct pilot_registry *r);
 	/* A configuration object came, changed or went: registries fed by configuration. NULL: not of
 	 * interest. err says why a new object could not be used; what was there before stays. */
-	enum pilot_services_change (*object)(struct pilot_registry *r, const struct mt_feed_change *c,
-					     struct pilot_endpoints_changes *eps, struct mt_err *err);
+	enum pilot_services_change (*object)(struct pilot_registry *r,
+		const struct mt_feed_change *c, struct pilot_endpoints_changes *eps,
+		struct mt_err *err);
 	/* Appends references to all services. */
 	void (*list)(struct pilot_registry *r, struct pilot_services_in *out);
 };

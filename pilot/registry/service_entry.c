@@ -33,8 +33,8 @@ static void close_entries(struct pilot_registry *base)
 	mt_free(r);
 }
 
-static enum pilot_services_change compare(const struct pilot_services_in *old, const struct pilot_services_in *new,
-					  struct pilot_endpoints_changes *eps)
+static enum pilot_services_change compare(const struct pilot_services_in *old,
+	const struct pilot_services_in *new, struct pilot_endpoints_changes *eps)
 {
 	enum pilot_services_change change = PILOT_SERVICES_SAME;
 
@@ -52,8 +52,8 @@ static enum pilot_services_change compare(const struct pilot_services_in *old, c
 	return change;
 }
 
-static enum pilot_services_change object_changed(struct pilot_registry *base, const struct mt_feed_change *c,
-						 struct pilot_endpoints_changes *eps, struct mt_err *err)
+static enum pilot_services_change object_changed(struct pilot_registry *base,
+	const struct mt_feed_change *c, struct pilot_endpoints_changes *eps, struct mt_err *err)
 {
 	struct service_entries *r = MT_CONTAINER(base, struct service_entries, base);
 	const struct mt_object *o = c->new ? c->new : c->old;
@@ -93,8 +93,9 @@ static void list(struct pilot_registry *base, struct pilot_services_in *out)
 				out->cap = out->cap ? out->cap * 2 : 64;
 				out->v = mt_reallocarray(out->v, out->cap, sizeof(*out->v));
 			}
-			out->v[out->n++] = (struct pilot_service_in){ pilot_service_ref(s->v[i].svc),
-								      pilot_endpoints_ref(s->v[i].eps) };
+			out->v[out->n++] =
+				(struct pilot_service_in){ pilot_service_ref(s->v[i].svc),
+					pilot_endpoints_ref(s->v[i].eps) };
 		}
 	}
 }
