@@ -16,7 +16,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("MELTEMI_BUILD", "build")
 BIN = BUILD / "bin"
-APPS = BIN / "apps"
+APPS = ROOT / "build/bin/apps"  # never a sanitized variant: they make the load
+if BUILD.name == "tsan":
+    os.environ.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/tsan.supp")
 
 
 class Timeout(AssertionError):
