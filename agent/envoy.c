@@ -21,6 +21,7 @@
 
 #include "agent/admin.h"
 #include "agent/envoy_command.h"
+#include "agent/log_cap.h"
 #include "agent/metrics.h"
 #include "agent/pid_file.h"
 #include "common/base/file.h"
@@ -163,6 +164,14 @@ void agent_envoy_go(struct agent_envoy *e)
 
 /* ---- running ---- */
 
+static void cap_log(struct agent_envoy *e)
+{
+	struct mt_err err = { 0 };
+
+	if (agent_log_cap(e->log_path, AGENT_LOG_MAX, &err) < 0)
+		mt_log_warn(&scope, "Envoy's log", MT_S("where", err.path), MT_S("error", err.msg));
+}
+
 static void on_ready(void *ctx, bool ready, const char *why)
 {
 	struct agent_envoy *e = ctx;
@@ -177,6 +186,7 @@ static void on_ready(void *ctx, bool ready, const char *why)
 	if (e->phase != RUNNING && e->phase != ADOPTING)
 		return;
 	set_ready(e, ready, why);
+	cap_log(e);
 	mt_timer_start(e->timer, ready ? WATCH_NS : POLL_NS, 0);
 }
 

@@ -44,24 +44,26 @@ struct agent {
 static int node_start(struct mt_daemon *d, void *self, struct mt_err *err)
 {
 	struct agent *a = self;
-	const char *dir = mt_state_dir(mt_daemon_state(d));
+	char socket[AGENT_SOCKET_MAX], *dir;
 	int r;
 
 	a->d = d;
 	a->o = mt_daemon_options(d);
 	a->tls = strcmp(a->o->common.tls, "off") != 0;
 	a->arena = mt_arena_new(0);
+	if (strcmp(a->o->delta, "on") != 0 && strcmp(a->o->delta, "off") != 0)
+		return mt_fail(err, MT_INVALID, "--delta", "'%s' is not on or off", a->o->delta);
 	if (mt_str_empty(a->o->pilot_addr))
 		return mt_fail(err, MT_INVALID, "--pilot-addr", "is required");
 	if ((r = agent_node_make(a->o, a->arena, &a->node, err)) < 0 ||
 		(r = mt_daemon_check_plaintext(d, "--pilot-addr", a->o->pilot_addr, err)) < 0)
 		return r;
-	if (!(dir = realpath(dir, NULL)))
+	if (!(dir = realpath(mt_state_dir(mt_daemon_state(d)), NULL)))
 		return mt_fail_errno(err, mt_state_dir(mt_daemon_state(d)), "cannot resolve");
 	a->dir = mt_arena_strdup(a->arena, dir);
-	free((char *)(uintptr_t)dir);
-	a->socket = *a->o->sds_socket ? a->o->sds_socket
-				      : mt_arena_printf(a->arena, "%s/sds/socket", a->dir);
+	free(dir);
+	agent_sds_socket(a->dir, socket);
+	a->socket = *a->o->sds_socket ? a->o->sds_socket : mt_arena_strdup(a->arena, socket);
 	if (a->socket[0] != '/')
 		return mt_fail(
 			err, MT_INVALID, "--sds-socket", "%s is not an absolute path", a->socket);

@@ -6,14 +6,17 @@
  * loop, where files are read. */
 #include "agent/sds.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "agent/file_certs.h"
 #include "agent/metrics.h"
 #include "agent/secrets.h"
 #include "common/base/file.h"
+#include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/strs.h"
@@ -156,21 +159,35 @@ static const struct mt_xds_app app = {
 
 /* ---- start and stop ---- */
 
+_Static_assert(AGENT_SOCKET_MAX == sizeof(((struct sockaddr_un *)0)->sun_path), "socket paths");
+
+void agent_sds_socket(const char *dir, char buf[AGENT_SOCKET_MAX])
+{
+	char hex[17];
+
+	if (snprintf(buf, AGENT_SOCKET_MAX, "%s/sds/socket", dir) < AGENT_SOCKET_MAX)
+		return;
+	mt_hash_hex(mt_hash_str(dir), hex);
+	snprintf(buf, AGENT_SOCKET_MAX, "/tmp/meltemi-%u-%s/socket", (unsigned)geteuid(), hex);
+}
+
 static int make_folder(const char *socket, struct mt_err *err)
 {
 	MT_AUTO(mt_strfreep) char *dir = mt_strdup(socket);
 	struct stat st;
 	int r;
 
-	if (strlen(socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+	if (strlen(socket) >= AGENT_SOCKET_MAX)
 		return mt_fail(err, MT_INVALID, "--sds-socket",
-			"%s is longer than a socket's path may be (%zu bytes): choose a shorter one",
-			socket, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+			"%s is longer than a socket's path may be (%d bytes): choose a shorter one",
+			socket, AGENT_SOCKET_MAX - 1);
 	*strrchr(dir, '/') = '\0';
 	if ((r = mt_dir_make(dir, 0700, err)) < 0)
 		return r;
-	if (stat(dir, &st) < 0)
+	if (lstat(dir, &st) < 0)
 		return mt_fail_errno(err, dir, "cannot look at the folder of the socket");
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+		return mt_fail(err, MT_INVALID, dir, "is not a folder of this user's own");
 	if (st.st_mode & 077)
 		return mt_fail(err, MT_INVALID, dir,
 			"others may open it (mode %04o): private keys are served "

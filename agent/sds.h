@@ -10,6 +10,12 @@
 
 struct agent_sds;
 
+/* Where the socket is by default: `dir`/sds/socket, or, when that is longer than a socket's path may
+ * be, a folder in /tmp that follows from the user and `dir` (the next agent of this folder must find
+ * the same, its Envoy knows it). buf of at least AGENT_SOCKET_MAX. */
+enum { AGENT_SOCKET_MAX = 108 };
+void agent_sds_socket(const char *dir, char buf[AGENT_SOCKET_MAX]);
+
 struct agent_sds_opts {
 	struct mt_loop *loop;
 	struct mt_rpc_env *env;

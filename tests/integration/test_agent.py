@@ -237,6 +237,25 @@ def test_wrong_identity_is_refused(world):
         other.process.stop(timeout=15)
 
 
+def test_long_folder(world, net, tmp):
+    """A work folder too deep for a socket's path."""
+    deep = tmp / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    world.pilot.config["deep"] = {}
+    a = Agent(net, deep, world.citadel, world.pilot.addr, "deep")
+    world.agents.append(a)
+    a.start()
+    wait_for(lambda: (a.dir / "envoy.pid").exists(), 20)
+    boot = (a.dir / "bootstrap.json").read_text()
+    path = pathlib.Path(boot.split('"path": "')[1].split('"')[0])
+    assert path.parent.parent == pathlib.Path("/tmp")
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    wait_for(lambda: a.stat("cluster.sds-grpc.upstream_cx_active") > 0)
+    a.process.stop(timeout=15)
+    path.unlink(missing_ok=True)
+    path.parent.rmdir()
+
+
 def test_bad_token(world):
     a = world.agent("bad", token="nonsense-nonsense-nonsense")
     a.start()
@@ -350,6 +369,8 @@ def test_starting_with_wrong_options(world):
                          ("--labels", ["--labels", "novalue"]), ("--type", ["--type", "pigeon"]),
                          ("loopback", ["--tls", "off", "--pilot-addr", "192.0.2.1:15010"]),
                          ("longer", ["--sds-socket", "/tmp/" + "x" * 120]),
+                         ("others may open", ["--sds-socket", "/tmp/socket"]),
+                         ("--delta", ["--delta", "perhaps"]),
                          ("--file-cert-dir", ["--file-cert-dir", "/nonexistent"])):
         a = world.agent("wrong", *flags)
         p = a.process.start()

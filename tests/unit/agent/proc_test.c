@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "agent/admin.h"
+#include "agent/log_cap.h"
 #include "agent/pid_file.h"
+#include "agent/sds.h"
 #include "common/base/buf.h"
 #include "common/base/file.h"
 #include "common/base/mem.h"
@@ -178,4 +180,51 @@ START_TEST(sums)
 }
 END_TEST
 
-MT_UNIT(proc, runs_and_ends, cannot_start, adopted, bad_pid_files, sums)
+START_TEST(log_is_cut)
+{
+	char line[100], old[128];
+	struct bench b;
+	struct stat st;
+	int fd;
+
+	bench_open(&b);
+	memset(line, 'x', sizeof(line));
+	fd = open(b.output, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	for (int i = 0; i < 10; i++)
+		ck_assert_int_eq(write(fd, line, sizeof(line)), sizeof(line));
+	ck_assert_int_eq(agent_log_cap(b.output, 1000, NULL), 0);
+	ck_assert_int_eq(write(fd, line, 1), 1);
+	ck_assert_int_eq(agent_log_cap(b.output, 1000, NULL), 0);
+	/* The writer goes on at the new end. */
+	ck_assert_int_eq(write(fd, line, 7), 7);
+	ck_assert_int_eq(stat(b.output, &st), 0);
+	ck_assert_int_eq(st.st_size, 7);
+	snprintf(old, sizeof(old), "%s.1", b.output);
+	ck_assert_int_eq(stat(old, &st), 0);
+	ck_assert_int_eq(st.st_size, 1001);
+	close(fd);
+	unlink(old);
+	bench_close(&b);
+}
+END_TEST
+
+START_TEST(socket_paths)
+{
+	char dir[200], path[AGENT_SOCKET_MAX], again[AGENT_SOCKET_MAX];
+
+	agent_sds_socket("/run/agent", path);
+	ck_assert_str_eq(path, "/run/agent/sds/socket");
+	memset(dir, 'x', sizeof(dir));
+	dir[0] = '/';
+	dir[199] = '\0';
+	agent_sds_socket(dir, path);
+	agent_sds_socket(dir, again);
+	ck_assert_str_eq(path, again);
+	ck_assert_int_eq(strncmp(path, "/tmp/meltemi-", 13), 0);
+	dir[198] = 'y';
+	agent_sds_socket(dir, again);
+	ck_assert_str_ne(path, again);
+}
+END_TEST
+
+MT_UNIT(proc, log_is_cut, socket_paths, runs_and_ends, cannot_start, adopted, bad_pid_files, sums)
