@@ -208,6 +208,16 @@ void galley_ingest_stop(struct mt_daemon *d, void *self)
 	galley_store_free(g->store);
 }
 
+void galley_sources_stop(struct mt_daemon *d, void *self)
+{
+	struct galley *g = self;
+
+	(void)d;
+	for (size_t i = 0; i < g->sources.n; i++)
+		galley_source_close(g->sources.v[i]);
+	mt_vec_clear(&g->sources);
+}
+
 int galley_sources_start(struct mt_daemon *d, void *self, struct mt_err *err)
 {
 	struct galley *g = self;
@@ -226,19 +236,11 @@ int galley_sources_start(struct mt_daemon *d, void *self, struct mt_err *err)
 	for (size_t i = 0; i < g->o->source.n; i++) {
 		struct galley_source *s;
 		int r = galley_source_open(g->o->source.v[i], (unsigned)i, &o, &s, err);
-		if (r < 0)
+		if (r < 0) {
+			galley_sources_stop(d, self); /* a start that fails leaves nothing */
 			return r;
+		}
 		mt_vec_push(&g->sources, s);
 	}
 	return 0;
-}
-
-void galley_sources_stop(struct mt_daemon *d, void *self)
-{
-	struct galley *g = self;
-
-	(void)d;
-	for (size_t i = 0; i < g->sources.n; i++)
-		galley_source_close(g->sources.v[i]);
-	mt_vec_clear(&g->sources);
 }
