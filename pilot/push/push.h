@@ -25,7 +25,7 @@ struct push_proxy { /* one connected proxy; owned by the engine */
 	struct pilot_proxy *claimed; /* as it describes itself */
 	struct push_view *view;      /* NULL before there is a world */
 	int64_t connected_ns;        /* wall clock */
-	char spiffe_id[256];         /* "" on plaintext */
+	char spiffe_id[MT_SPIFFE_ID_MAX];         /* "" on plaintext */
 	struct push_proxy *prev, *next;           /* all */
 	struct push_proxy *view_prev, *view_next; /* of the view */
 };

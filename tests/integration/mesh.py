@@ -195,8 +195,11 @@ class Workload:
             f"{self.inner}:{APP_PORT}", "/healthz").status == 200, what=f"{self.name} answers")
         if self.envoy:
             want = {self.inbound, self.outbound}
-            wait_for(lambda: self.envoy.ready() and want <= self.envoy.listeners(), timeout,
-                     what=f"Envoy of {self.name} listens on {want}")
+            try:
+                wait_for(lambda: self.envoy.ready() and want <= self.envoy.listeners(), timeout,
+                         what=f"Envoy of {self.name} listens on {want}")
+            except Timeout as e:
+                raise Timeout(f"{e}\n{self.mesh.describe(self)}") from None
 
     def stats(self):
         return http_request(f"{self.inner}:{APP_PORT}", "/stats").json()
@@ -384,6 +387,23 @@ class Mesh:
         return any(p.stat().st_mtime_ns > newest
                    for p in self.state.joinpath(daemon).rglob("*")
                    if p.is_file() and p.name in ("config", "objects"))
+
+    def describe(self, workload):
+        """What Pilot and the Envoy know of each other, for a message."""
+        out = []
+        for what, ask in (
+                ("syncz", lambda: [p for p in http_request(self.monitor["pilot"], "/debug/syncz")
+                                   .json() if workload.name in p["proxy"]]),
+                ("stats", lambda: [line for line in http_request(
+                    workload.envoy.admin, "/stats").text.splitlines()
+                    if re.match(r"(control_plane|cluster_manager|listener_manager|server\.state|"
+                                r"cluster\.xds)", line) and not line.endswith(": 0")]),
+                ("pilot", lambda: self.daemons["pilot"].tail(30))):
+            try:
+                out.append(f"{what}: {ask()}")
+            except Exception as e:  # pylint: disable=broad-except
+                out.append(f"{what}: {e}")
+        return "\n".join(out)
 
     # --- questions ---
     def metric(self, daemon, name, addr=None):
