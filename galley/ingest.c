@@ -57,9 +57,15 @@ static void on_reported(void *ctx, const struct galley_text *t)
 		mt_log_info(&scope, "valid again, or gone", MT_S("file", t->name));
 }
 
-static int validate_counted(const struct mt_object *o, struct mt_diags *diags)
+static int on_validate(void *ctx, const struct mt_object *o, struct mt_diags *diags)
 {
-	return galley_validate(o, diags);
+	struct galley *g = ctx;
+	int r = galley_validate(o, diags);
+
+	if (r == 0)
+		mt_metric_add(mt_daemon_metrics(g->d), METRIC_galley_validation_passed, 1,
+			o->kind->group, o->kind->versions, o->kind->plural);
+	return r;
 }
 
 /* ---- the sources' events ---- */
@@ -179,7 +185,7 @@ int galley_ingest_start(struct mt_daemon *d, void *self, struct mt_err *err)
 		&(struct galley_store_opts){ .clock = mt_loop_clock(mt_daemon_loop(d)),
 			.loss_hold_ns = g->o->loss_hold,
 			.max_objects = (size_t)g->o->max_objects,
-			.validate = validate_counted,
+			.validate = on_validate,
 			.changed = on_changed,
 			.reported = on_reported,
 			.ctx = g });

@@ -407,6 +407,13 @@ static bool oneof_take(struct mt_pb_decode *d, const ProtobufCFieldDescriptor *f
 	return false;
 }
 
+/* Istio's examples write `peers: [{mtls: }]`, and its reader took null for the empty message there. */
+static bool null_is_empty(const ProtobufCMessageDescriptor *desc, const ProtobufCFieldDescriptor *f)
+{
+	return mt_field_in_oneof(f) && f->type == PROTOBUF_C_TYPE_MESSAGE &&
+		strcmp(desc->name, "istio.authentication.v1alpha1.PeerAuthenticationMethod") == 0;
+}
+
 static void decode_field(struct mt_pb_decode *d, const ProtobufCFieldDescriptor *f,
 	const struct mt_pair *p, const struct mt_path *path, ProtobufCMessage *m)
 {
@@ -416,7 +423,7 @@ static void decode_field(struct mt_pb_decode *d, const ProtobufCFieldDescriptor 
 	if (mt_node_is_null(p->value) &&
 		!(f->type == PROTOBUF_C_TYPE_MESSAGE && f->label != PROTOBUF_C_LABEL_REPEATED &&
 			mt_pb_takes_null(f->descriptor)) &&
-		!(d->bare_strings && p->value->n))
+		!(d->bare_strings && p->value->n) && !null_is_empty(m->descriptor, f))
 		return; /* null is "not set" */
 	size_t place = mt_pb_place_open(d, f->name, p, p->value);
 	if (f->label == PROTOBUF_C_LABEL_REPEATED) {

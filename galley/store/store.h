@@ -35,7 +35,7 @@ struct galley_store_opts {
 	int64_t loss_hold_ns;
 	size_t max_objects;
 	/* Is an object fit to be in force? Faults go to diags. */
-	int (*validate)(const struct mt_object *o, struct mt_diags *diags);
+	int (*validate)(void *ctx, const struct mt_object *o, struct mt_diags *diags);
 	void (*changed)(void *ctx, const struct galley_change *c, size_t n, int64_t since_ns);
 	/* A text's report changed: it became broken, or its faults are others, or it is fine again. */
 	void (*reported)(void *ctx, const struct galley_text *t);

@@ -143,7 +143,7 @@ void galley_text_read(struct galley_text *t, const char *text, size_t n,
 	mt_decode_text(t->name, text, n, NULL, &decoded, &t->diags);
 	for (size_t i = 0; i < decoded.n; i++) {
 		size_t errors = t->diags.errors;
-		o->validate(decoded.v[i], &t->diags);
+		o->validate(o->ctx, decoded.v[i], &t->diags);
 		if (t->diags.errors > errors)
 			mt_object_unref(decoded.v[i]);
 		else

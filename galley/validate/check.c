@@ -295,3 +295,30 @@ void check_destination(const struct check *c, const char *path, const Nw__Destin
 	if (d->port && d->port->port_case != NW__PORT_SELECTOR__PORT_NAME)
 		check_port(c, at(c, "%s.port.number", path), d->port->number);
 }
+
+/* ---- labels ---- */
+
+static bool is_label_part(const char *s)
+{
+	size_t n = strlen(s);
+
+	if (!n || n > 63 || !isalnum((unsigned char)s[0]) || !isalnum((unsigned char)s[n - 1]))
+		return false;
+	for (; *s; s++)
+		if (!isalnum((unsigned char)*s) && !strchr("-_.", *s))
+			return false;
+	return true;
+}
+
+void check_label(const struct check *c, const char *path, const char *key, const char *value)
+{
+	const char *slash = strchr(key, '/');
+	const char *prefix = slash ? mt_arena_strndup(c->arena, key, (size_t)(slash - key)) : NULL;
+
+	if ((prefix && !is_host(prefix, false)) || !is_label_part(slash ? slash + 1 : key))
+		fault(c, path, "\"%s\" is not a label's key: [PREFIX/]NAME", key);
+	if (*value && !is_label_part(value))
+		fault(c, path,
+			"\"%s\" is not a label's value: letters, digits, '-', '_' and '.', at most 63",
+			value);
+}

@@ -24,6 +24,8 @@ void remark(const struct check *c, const char *path, const char *fmt, ...)
 bool is_host(const char *s, bool wildcard);
 bool is_label(const char *s); /* DNS label: subset and port names */
 void check_host(const struct check *c, const char *path, const char *s, bool wildcard);
+/* Key and value of a label, as Kubernetes has them. */
+void check_label(const struct check *c, const char *path, const char *key, const char *value);
 void check_port(const struct check *c, const char *path, uint32_t port); /* 1..65535 */
 /* NULL is fine. At least min_ns, with nanos and seconds of one sign; the API's own precision is 1 ms. */
 void check_duration(const struct check *c, const char *path, const Google__Protobuf__Duration *d,

@@ -19,6 +19,9 @@ int galley_validate(const struct mt_object *o, struct mt_diags *diags)
 			o->name);
 	if (o->kind->scope == MT_SCOPE_NAMESPACED && !is_label(o->ns))
 		fault(&c, "metadata.namespace", "\"%s\" is not a namespace", o->ns);
+	for (size_t i = 0; i < o->nlabels; i++)
+		check_label(&c, at(&c, "metadata.labels[\"%s\"]", o->labels[i].key),
+			o->labels[i].key, o->labels[i].value);
 	if (validators[o->kind->id])
 		validators[o->kind->id](&c, o->spec);
 	return diags->errors == before ? 0 : MT_INVALID;

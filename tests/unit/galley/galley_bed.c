@@ -40,6 +40,12 @@ static void on_reported(void *ctx, const struct galley_text *t)
 	}
 }
 
+static int on_validate(void *ctx, const struct mt_object *o, struct mt_diags *diags)
+{
+	(void)ctx;
+	return galley_validate(o, diags);
+}
+
 static void on_text(
 	void *ctx, struct galley_source *s, const char *name, const char *text, size_t n)
 {
@@ -123,7 +129,7 @@ void bed_galley_start(struct bed *b)
 	b->store = galley_store_new(b->loop,
 		&(struct galley_store_opts){ .clock = mt_loop_clock(b->loop),
 			.max_objects = 100000,
-			.validate = galley_validate,
+			.validate = on_validate,
 			.changed = on_changed,
 			.reported = on_reported,
 			.ctx = b });

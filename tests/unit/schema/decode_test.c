@@ -7,6 +7,7 @@
 #include "common/base/mem.h"
 #include "common/base/strs.h"
 #include "common/schema/pb.h"
+#include "istio/authentication/v1alpha1/authentication.pb-c.h"
 #include "istio/networking/v1alpha3/virtual_service.pb-c.h"
 #include "istio/policy/v1beta1/policy.pb-c.h"
 #include "template/metric.pb-c.h"
@@ -242,6 +243,16 @@ START_TEST(expressions_may_be_bare)
 }
 END_TEST
 
+START_TEST(null_for_a_method)
+{
+	ok("apiVersion: authentication.istio.io/v1alpha1\nkind: Policy\nmetadata: {name: default}\n"
+	   "spec:\n  peers:\n  - mtls:\n");
+	const Authn__Policy *p = (const Authn__Policy *)objects.v[0]->spec;
+	ck_assert_int_eq(p->peers[0]->params_case, AUTHN__PEER_AUTHENTICATION_METHOD__PARAMS_MTLS);
+	ck_assert_ptr_nonnull(p->peers[0]->mtls);
+}
+END_TEST
+
 START_TEST(equal_content_equal_hash)
 {
 	ok(VS "spec:\n  hosts: [a]\n  http:\n  - appendHeaders: {a: x, b: y}\n");
@@ -299,5 +310,5 @@ START_TEST(cleans_up)
 END_TEST
 
 MT_UNIT(decode, whole_object, unknown_field, every_fault_is_found, oneofs, duplicates,
-	many_documents, metadata, expressions_may_be_bare, equal_content_equal_hash, there_and_back,
-	limits, cleans_up)
+	many_documents, metadata, expressions_may_be_bare, null_for_a_method,
+	equal_content_equal_hash, there_and_back, limits, cleans_up)
