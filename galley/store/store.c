@@ -246,12 +246,14 @@ static bool hold_losses(struct galley_store *s)
 		s->hold_since = 0;
 		return false;
 	}
-	if (!s->hold_since) {
+	if (!s->hold_since)
 		s->hold_since = now;
-		mt_timer_start(s->hold, s->o.loss_hold_ns, 0);
-	}
-	if (now - s->hold_since < s->o.loss_hold_ns)
+	/* Armed for what is left each time: a timer counts whole milliseconds and may be a little early. */
+	int64_t left = s->hold_since + s->o.loss_hold_ns - now;
+	if (left > 0) {
+		mt_timer_start(s->hold, left, 0);
 		return true;
+	}
 	s->hold_since = 0;
 	return false;
 }
