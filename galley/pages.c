@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "galley/analyze/analyze.h"
 #include "galley/galley.h"
 
 json_t *galley_diag_json(const struct mt_diag *d)
@@ -69,6 +70,18 @@ static void page_config(void *ctx, struct mt_http_req *req)
 			(json_int_t)galley_store_held(g->store), "reports", reports));
 }
 
+static void page_analysis(void *ctx, struct mt_http_req *req)
+{
+	struct galley *g = ctx;
+	struct mt_diags diags = { 0 };
+
+	galley_analyze(g->store, g->o->domain, &diags);
+	mt_http_reply_json(req, 200,
+		json_pack("{s:I, s:o}", "warnings", (json_int_t)(diags.n + diags.dropped),
+			"diagnostics", galley_diags_json(&diags)));
+	mt_diags_clear(&diags);
+}
+
 static void page_subscribers(void *ctx, struct mt_http_req *req)
 {
 	mt_http_reply_json(req, 200, galley_distribute_json(((struct galley *)ctx)->distribute));
@@ -79,6 +92,8 @@ int galley_pages_start(struct mt_daemon *d, void *self, struct mt_err *err)
 	(void)err;
 	mt_daemon_debug(
 		d, "config", "sources, invalid files, objects in force by kind", page_config, self);
+	mt_daemon_debug(
+		d, "analysis", "references between objects that lead nowhere", page_analysis, self);
 	mt_daemon_debug(d, "subscribers", "who reads configuration, and what they hold",
 		page_subscribers, self);
 	return 0;
