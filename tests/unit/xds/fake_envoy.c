@@ -184,6 +184,7 @@ static void on_message(struct mt_rpc_stream *s, const void *bytes, size_t n)
 	struct fake_tstate *t = &e->t[p.r.type];
 	pthread_mutex_lock(&e->mu);
 	t->responses++;
+	t->answered = true;
 	t->bytes += n;
 	snprintf(t->nonce, sizeof(t->nonce), "%.*s", (int)p.nonce.n, p.nonce.p);
 	if (why && !e->o.manual)
@@ -251,7 +252,7 @@ static void first_requests(struct fake_envoy *e)
 		bool by_name = i == FAKE_EDS || i == FAKE_RDS;
 		t->nonce[0] = t->version[0] = '\0';
 		t->withheld = false;
-		t->subscribed = false;
+		t->subscribed = t->answered = false;
 		if (i == FAKE_CDS || (by_name && t->names.n) || (!by_name && all)) {
 			struct fake_request r = {
 				.type = i, .add = t->names.v, .nadd = t->names.n
@@ -396,6 +397,18 @@ bool fake_warming(struct fake_envoy *e)
 	bool warming = e->t[FAKE_CDS].withheld;
 	pthread_mutex_unlock(&e->mu);
 	return warming;
+}
+
+bool fake_complete(struct fake_envoy *e)
+{
+	pthread_mutex_lock(&e->mu);
+	bool complete = !e->t[FAKE_CDS].withheld && routes_there(e);
+	for (int i = 0; i < FAKE_TYPES; i++) {
+		bool by_name = i == FAKE_EDS || i == FAKE_RDS;
+		complete = complete && (e->t[i].answered || (by_name && !e->t[i].names.n));
+	}
+	pthread_mutex_unlock(&e->mu);
+	return complete;
 }
 
 int fake_ended(struct fake_envoy *e)

@@ -62,6 +62,8 @@ size_t fake_count(struct fake_envoy *e, int type);
 void fake_version(struct fake_envoy *e, int type, const char *name, char buf[24]);
 unsigned fake_responses(struct fake_envoy *e, int type);
 size_t fake_bytes(struct fake_envoy *e, int type);
+/* Everything that it wants is there: listeners, the routes that they name, warm clusters. */
+bool fake_complete(struct fake_envoy *e);
 bool fake_warming(struct fake_envoy *e); /* a cluster acknowledgement is withheld */
 int fake_ended(struct fake_envoy *e);    /* status of the stream's end, -1 while it lives */
 

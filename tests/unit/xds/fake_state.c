@@ -14,9 +14,12 @@ const char *const fake_type_url[FAKE_TYPES] = { URL("cluster.v3.Cluster"),
 	URL("endpoint.v3.ClusterLoadAssignment"), URL("listener.v3.Listener"),
 	URL("route.v3.RouteConfiguration") };
 
+/* Most of what comes is sorted: it goes to the end. */
 static size_t names_at(const fake_names *v, const char *name)
 {
 	size_t lo = 0, hi = v->n;
+	if (hi && v->v[hi - 1] != name && strcmp(v->v[hi - 1], name) < 0)
+		return hi;
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
 		if (v->v[mid] != name && strcmp(v->v[mid], name) < 0)
@@ -57,6 +60,8 @@ bool fake_names_del(fake_names *v, const char *name)
 static size_t held_at(const struct fake_tstate *t, const char *name)
 {
 	size_t lo = 0, hi = t->held.n;
+	if (hi && t->held.v[hi - 1].name != name && strcmp(t->held.v[hi - 1].name, name) < 0)
+		return hi;
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
 		if (t->held.v[mid].name != name && strcmp(t->held.v[mid].name, name) < 0)

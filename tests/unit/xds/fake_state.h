@@ -20,6 +20,7 @@ struct fake_tstate {
 	MT_VEC(struct fake_held) held; /* sorted by name */
 	fake_names names;              /* subscribed (EDS, RDS) */
 	bool subscribed;
+	bool answered; /* on this stream */
 	char nonce[64];
 	char version[64];
 	bool withheld; /* the last response has not been answered */

@@ -1,0 +1,328 @@
+/* Load generator for discovery: N proxies that behave like Envoy (tests/unit/xds/fake_envoy.h), each
+ * on a connection of its own, a few threads.
+ *
+ *   xds_load --target 127.0.0.1:15010 --streams 1000 --variant delta --namespaces 1 --localities 1
+ *
+ * It speaks JSON, one object a line, on its standard output; times are CLOCK_MONOTONIC nanoseconds, so
+ * that another process can compare them with its own clock:
+ *   {"event": "ready", "streams": N, "start_ns": T, "first_ns": T, "last_ns": T}
+ *       all proxies have their first configuration and have acknowledged it
+ *   {"event": "change", "type": "RDS", "streams": N, "p50_ns": T, "p99_ns": T, "last_ns": T}
+ *   {"event": "stats", "CDS": {"responses": n, "bytes": n}, ..., "ended": n}
+ *   {"event": "timeout", ...} instead of what did not come in time
+ * and takes commands on its standard input:
+ *   expect TYPE N SECONDS   wait until N proxies have been sent something of the type; "armed" first
+ *   stats | reconnect | quit
+ * reconnect closes all streams and opens them again; "ready" says when all are complete. */
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "envoy/config/core/v3/core.pb-c.h"
+#include "tests/unit/xds/fake_envoy.h"
+
+struct proxy {
+	struct fake_envoy *e;
+	struct mt_rpc_channel *channel;
+	bool complete;
+	unsigned seen; /* the expectation that it has met */
+};
+
+static struct {
+	const char *target;
+	const char *variant;
+	int streams, namespaces, localities, threads;
+} opt = { "127.0.0.1:15010", "delta", 1, 1, 1, 2 };
+
+static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static struct proxy *proxies;
+static int complete;              /* proxies that have all */
+static int64_t first_ns, last_ns; /* the first and the last that became so */
+static unsigned expectation;      /* number of the current one */
+static int expected_type, met;
+static int64_t *times;
+static atomic_int ended;
+
+static int64_t now(void)
+{
+	return mt_mono(&mt_clock_system);
+}
+
+static void on_event(void *ctx, struct fake_envoy *e, const struct fake_response *r)
+{
+	struct proxy *p = ctx;
+	bool whole = fake_complete(e);
+	int64_t t = now();
+	pthread_mutex_lock(&mu);
+	if (whole && !p->complete) {
+		p->complete = true;
+		first_ns = complete++ ? first_ns : t;
+		last_ns = t;
+	}
+	if (p->seen != expectation && r->type == expected_type) {
+		p->seen = expectation;
+		times[met++] = t;
+	}
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&mu);
+}
+
+static void on_closed(void *ctx, struct fake_envoy *e, int status, const char *msg)
+{
+	static atomic_int shown;
+	(void)ctx;
+	(void)e;
+	atomic_fetch_add(&ended, 1);
+	if (status != 1 && atomic_fetch_add(&shown, 1) < 5)
+		fprintf(stderr, "xds_load: a stream ended: %d %s\n", status, msg ? msg : "");
+}
+
+/* Waits until *counter is at least n. */
+static bool wait_for(const int *counter, int n, int seconds)
+{
+	struct timespec until;
+	int rc = 0;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += seconds;
+	pthread_mutex_lock(&mu);
+	while (*counter < n && rc == 0)
+		rc = pthread_cond_timedwait(&changed, &mu, &until);
+	bool ok = *counter >= n;
+	pthread_mutex_unlock(&mu);
+	return ok;
+}
+
+/* ---- the node of proxy i ---- */
+
+static void string_field(Google__Protobuf__Struct__FieldsEntry *f, Google__Protobuf__Value *v,
+	const char *key, char *text)
+{
+	google__protobuf__struct__fields_entry__init(f);
+	google__protobuf__value__init(v);
+	v->kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE;
+	v->string_value = text;
+	f->key = (char *)key;
+	f->value = v;
+}
+
+static uint8_t *make_node(int i, size_t *ret_n)
+{
+	char id[160], ns[32], ip[32], zone[32];
+	snprintf(ns, sizeof(ns), "ns-%d", i % opt.namespaces);
+	snprintf(ip, sizeof(ip), "10.%d.%d.%d", 200 + (i >> 16), i >> 8 & 255, i & 255);
+	snprintf(zone, sizeof(zone), "zone-%d", i % opt.localities);
+	snprintf(id, sizeof(id), "sidecar~%s~client-%d.%s~%s.svc.cluster.local", ip, i, ns, ns);
+	Google__Protobuf__Struct meta = GOOGLE__PROTOBUF__STRUCT__INIT,
+				 labels = GOOGLE__PROTOBUF__STRUCT__INIT;
+	Google__Protobuf__Struct__FieldsEntry f[5], label, *fields[5], *plabel = &label;
+	Google__Protobuf__Value v[5], vlabel;
+	string_field(&f[0], &v[0], "NAMESPACE", ns);
+	string_field(&f[1], &v[1], "CLUSTER_ID", "bench");
+	string_field(&f[2], &v[2], "INSTANCE_IPS", ip);
+	string_field(&f[3], &v[3], "ISTIO_VERSION", "1.20.0");
+	string_field(&f[4], &v[4], "LABELS", "");
+	string_field(&label, &vlabel, "app", "client");
+	labels.fields = &plabel;
+	labels.n_fields = 1;
+	v[4].kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE;
+	v[4].struct_value = &labels;
+	for (int k = 0; k < 5; k++)
+		fields[k] = &f[k];
+	meta.fields = fields;
+	meta.n_fields = 5;
+	Core__Locality loc = CORE__LOCALITY__INIT;
+	loc.region = "region";
+	loc.zone = zone;
+	Core__Node node = CORE__NODE__INIT;
+	node.id = id;
+	node.cluster = "client";
+	node.metadata = &meta;
+	node.locality = &loc;
+	node.user_agent_name = "envoy";
+	uint8_t *bytes = mt_alloc(core__node__get_packed_size(&node));
+	*ret_n = core__node__pack(&node, bytes);
+	return bytes;
+}
+
+/* ---- commands ---- */
+
+static void ready(int64_t start, int seconds)
+{
+	if (!wait_for(&complete, opt.streams, seconds)) {
+		printf("{\"event\": \"timeout\", \"what\": \"ready\", \"complete\": %d}\n",
+			complete);
+		return;
+	}
+	printf("{\"event\": \"ready\", \"streams\": %d, \"start_ns\": %" PRId64
+	       ", \"first_ns\": %" PRId64 ", \"last_ns\": %" PRId64 "}\n",
+		opt.streams, start, first_ns, last_ns);
+}
+
+static int time_cmp(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+	return (x > y) - (x < y);
+}
+
+static void expect(const char *type, int n, int seconds)
+{
+	int t = 0;
+	while (t < FAKE_TYPES && strcmp(type, fake_type_name[t]) != 0)
+		t++;
+	if (t == FAKE_TYPES || n < 1 || n > opt.streams) {
+		printf("{\"event\": \"error\", \"what\": \"expect TYPE N SECONDS\"}\n");
+		return;
+	}
+	pthread_mutex_lock(&mu);
+	expectation++;
+	expected_type = t;
+	met = 0;
+	pthread_mutex_unlock(&mu);
+	printf("{\"event\": \"armed\"}\n");
+	fflush(stdout);
+	bool ok = wait_for(&met, n, seconds);
+	pthread_mutex_lock(&mu);
+	int k = met;
+	expected_type = -1;
+	qsort(times, (size_t)k, sizeof(*times), time_cmp);
+	if (ok)
+		printf("{\"event\": \"change\", \"type\": \"%s\", \"streams\": %d, \"p50_ns\": %" PRId64
+		       ", \"p99_ns\": %" PRId64 ", \"last_ns\": %" PRId64 "}\n",
+			type, k, times[(k - 1) / 2], times[(k - 1) * 99 / 100], times[k - 1]);
+	else
+		printf("{\"event\": \"timeout\", \"what\": \"%s\", \"streams\": %d}\n", type, k);
+	pthread_mutex_unlock(&mu);
+}
+
+static void stats(void)
+{
+	printf("{\"event\": \"stats\"");
+	for (int t = 0; t < FAKE_TYPES; t++) {
+		uint64_t bytes = 0, responses = 0, held = 0;
+		for (int i = 0; i < opt.streams; i++) {
+			bytes += fake_bytes(proxies[i].e, t);
+			responses += fake_responses(proxies[i].e, t);
+			held += fake_count(proxies[i].e, t);
+		}
+		printf(", \"%s\": {\"responses\": %" PRIu64 ", \"bytes\": %" PRIu64
+		       ", \"held\": %" PRIu64 "}",
+			fake_type_name[t], responses, bytes, held);
+	}
+	printf(", \"ended\": %d}\n", atomic_load(&ended));
+}
+
+static void reconnect(void)
+{
+	for (int i = 0; i < opt.streams; i++)
+		fake_envoy_disconnect(proxies[i].e);
+	pthread_mutex_lock(&mu);
+	complete = 0;
+	for (int i = 0; i < opt.streams; i++)
+		proxies[i].complete = false;
+	pthread_mutex_unlock(&mu);
+	int64_t start = now();
+	for (int i = 0; i < opt.streams; i++)
+		fake_envoy_connect(proxies[i].e);
+	ready(start, 120);
+}
+
+static void commands(void)
+{
+	char line[256], word[32], type[32];
+	while (fgets(line, sizeof(line), stdin)) {
+		int n = 0, seconds = 0;
+		*word = *type = '\0';
+		sscanf(line, "%31s %31s %d %d", word, type, &n, &seconds);
+		if (strcmp(word, "expect") == 0)
+			expect(type, n, seconds > 0 ? seconds : 60);
+		else if (strcmp(word, "stats") == 0)
+			stats();
+		else if (strcmp(word, "reconnect") == 0)
+			reconnect();
+		else if (strcmp(word, "quit") == 0)
+			return;
+		else
+			printf("{\"event\": \"error\", \"what\": \"unknown command\"}\n");
+		fflush(stdout);
+	}
+}
+
+static int arguments(int argc, char **argv)
+{
+	const struct {
+		const char *flag;
+		const char **text;
+		int *number;
+	} flags[] = { { "--target", &opt.target, NULL }, { "--variant", &opt.variant, NULL },
+		{ "--streams", NULL, &opt.streams }, { "--namespaces", NULL, &opt.namespaces },
+		{ "--localities", NULL, &opt.localities }, { "--threads", NULL, &opt.threads } };
+	for (int i = 1; i < argc; i += 2) {
+		size_t k = 0;
+		while (k < MT_ARRAY_SIZE(flags) && strcmp(argv[i], flags[k].flag) != 0)
+			k++;
+		if (k == MT_ARRAY_SIZE(flags) || i + 1 == argc)
+			return -1;
+		if (flags[k].text)
+			*flags[k].text = argv[i + 1];
+		else if ((*flags[k].number = atoi(argv[i + 1])) < 1)
+			return -1;
+	}
+	return strcmp(opt.variant, "sotw") == 0 || strcmp(opt.variant, "delta") == 0 ? 0 : -1;
+}
+
+int main(int argc, char **argv)
+{
+	if (arguments(argc, argv) < 0) {
+		fprintf(stderr,
+			"usage: xds_load --target ADDR --streams N --variant sotw|delta "
+			"[--namespaces K] [--localities K] [--threads K]\n");
+		return 2;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	struct mt_rpc_env *env = mt_rpc_env_new((unsigned)opt.threads);
+	uint8_t **nodes = mt_alloc((size_t)opt.streams * sizeof(*nodes));
+	proxies = mt_alloc((size_t)opt.streams * sizeof(*proxies));
+	times = mt_alloc((size_t)opt.streams * sizeof(*times));
+	expected_type = -1;
+	expectation = 1;
+	int64_t start = now();
+	for (int i = 0; i < opt.streams; i++) {
+		struct mt_rpc_channel_opts co = { 0 };
+		struct mt_err err = { 0 };
+		if (mt_rpc_channel_new(env, opt.target, &co, &proxies[i].channel, &err) < 0) {
+			fprintf(stderr, "xds_load: %s\n", err.msg);
+			return 1;
+		}
+		struct fake_opts o = { .channel = proxies[i].channel,
+			.delta = strcmp(opt.variant, "delta") == 0,
+			.quiet = true,
+			.event = on_event,
+			.closed = on_closed,
+			.ctx = &proxies[i] };
+		nodes[i] = make_node(i, &o.node_n);
+		o.node = nodes[i];
+		proxies[i].e = fake_envoy_new(&o);
+	}
+	ready(start, 300);
+	fflush(stdout);
+	commands();
+	for (int i = 0; i < opt.streams; i++) {
+		fake_envoy_free(proxies[i].e);
+		mt_rpc_channel_free(proxies[i].channel);
+		mt_free(nodes[i]);
+	}
+	mt_rpc_env_free(env);
+	mt_free(nodes);
+	mt_free(proxies);
+	mt_free(times);
+	fake_intern_clear();
+	return 0;
+}
