@@ -37,8 +37,8 @@ struct mt_xds_event {
 };
 
 struct mt_xds_app {
-	/* Loop thread: a stream's first request has come. Returns 0 (the sub may be used until
-	 * detach, on the engine's own reference), or an error that ends the stream with it. */
+	/* Loop thread: a stream's first request has come. Returns 0 (the sub stays valid until detach
+	 * has returned; who keeps it longer takes a reference), or an error that ends the stream. */
 	int (*attach)(void *ctx, struct mt_xds_sub *s, struct mt_err *err);
 	void (*detach)(void *ctx,
 		struct mt_xds_sub *s); /* loop thread, once for each attach that was accepted */
