@@ -12,7 +12,7 @@
 enum { STEPS_MAX = 8, KIND_UNION = 2 /* after the two modes */ };
 
 struct mt_set_step {
-	uint64_t base; /* number of the older set; 0: the empty set */
+	uint64_t base; /* number of the older set */
 	int kind;
 	void *object;
 };
@@ -32,28 +32,23 @@ void mt_set_drop_steps(struct mt_set *s)
 	mt_free(s->steps);
 }
 
-static struct mt_diff *diff_make(
-	const struct mt_set *old, const struct mt_set *newer, enum mt_xds_mode mode)
+static struct mt_diff *diff_make(struct mt_set *old, struct mt_set *newer, enum mt_xds_mode mode)
 {
 	struct mt_diff *d = MT_NEW(struct mt_diff);
 	mt_ref_init(&d->ref);
 	MT_VEC(struct mt_res *) items = { 0 };
 	MT_VEC(char *) removed = { 0 };
 	struct mt_body body = { .mode = mode, .join_below = MT_BODY_SHARED };
-	size_t i = 0, j = 0, nold = mt_set_size(old);
-	while (i < nold || j < newer->n) {
-		int c = i == nold       ? 1
-			: j == newer->n ? -1
-					: strcmp(old->res[i]->name, newer->res[j]->name);
-		if (c < 0) {
-			mt_vec_push(&removed, mt_strdup(old->res[i]->name));
-			mt_body_removed(&body, old->res[i]->name);
-		} else if (c > 0 || old->res[i]->hash != newer->res[j]->hash) {
-			mt_vec_push(&items, mt_res_ref(newer->res[j]));
-			mt_body_res(&body, newer->res[j]);
+	struct mt_cursor from = { .set = old }, to = { .set = newer };
+	struct mt_res *was, *is;
+	while (mt_cursor_pair(&from, &to, &was, &is)) {
+		if (!is) {
+			mt_vec_push(&removed, mt_strdup(was->name));
+			mt_body_removed(&body, was->name);
+		} else if (!was || was->hash != is->hash) {
+			mt_vec_push(&items, mt_res_ref(is));
+			mt_body_res(&body, is);
 		}
-		i += c <= 0;
-		j += c >= 0;
 	}
 	mt_body_finish(&body);
 	d->items = items.v;
@@ -66,28 +61,33 @@ static struct mt_diff *diff_make(
 	return d;
 }
 
-static struct mt_set *union_make(const struct mt_set *old, struct mt_set *newer)
+/* Everything: from the encodings that the runs keep. */
+static struct mt_diff *diff_whole(struct mt_set *newer, enum mt_xds_mode mode)
 {
-	MT_VEC(struct mt_res *) all = { 0 };
-	size_t i = 0, j = 0, kept = 0;
-	while (i < old->n || j < newer->n) {
-		int c = i == old->n     ? 1
-			: j == newer->n ? -1
-					: strcmp(old->res[i]->name, newer->res[j]->name);
-		mt_vec_push(&all, mt_res_ref(c < 0 ? old->res[i] : newer->res[j]));
-		kept += c < 0;
-		i += c <= 0;
-		j += c >= 0;
+	struct mt_diff *d = MT_NEW(struct mt_diff);
+	mt_ref_init(&d->ref);
+	struct mt_body body = { .mode = mode, .join_below = MT_BODY_SHARED };
+	for (size_t i = 0; i < newer->nchunks; i++)
+		d->bytes += mt_chunk_encode(newer->chunks[i].c, mode, &body);
+	mt_body_finish(&body);
+	d->whole = mt_set_ref(newer);
+	d->n = newer->n;
+	d->slices = body.slices.v;
+	d->nslices = body.slices.n;
+	return d;
+}
+
+static struct mt_set *union_make(struct mt_set *old, struct mt_set *newer)
+{
+	MT_VEC(struct mt_res *) kept = { 0 };
+	struct mt_cursor from = { .set = old }, to = { .set = newer };
+	struct mt_res *was, *is;
+	while (mt_cursor_pair(&from, &to, &was, &is)) {
+		if (!is)
+			mt_vec_push(&kept, mt_res_ref(was));
 	}
-	struct mt_set *s;
-	if (kept) {
-		s = mt_set_make(all.v, all.n);
-	} else {
-		mt_vec_each (&all, r)
-			mt_res_unref(*r);
-		s = mt_set_ref(newer);
-	}
-	mt_vec_clear(&all);
+	struct mt_set *s = mt_set_patch(newer, kept.v, kept.n, NULL, 0);
+	mt_vec_clear(&kept);
 	return s;
 }
 
@@ -134,7 +134,7 @@ static void *step(struct mt_set *old, struct mt_set *newer, int kind)
 
 struct mt_diff *mt_set_diff(struct mt_set *old, struct mt_set *newer, enum mt_xds_mode mode)
 {
-	return step(old, newer, (int)mode);
+	return mt_set_size(old) ? step(old, newer, (int)mode) : diff_whole(newer, mode);
 }
 
 struct mt_set *mt_set_union(struct mt_set *old, struct mt_set *newer)
@@ -146,8 +146,9 @@ void mt_diff_unref(struct mt_diff *d)
 {
 	if (!d || !mt_ref_put(&d->ref))
 		return;
-	for (size_t i = 0; i < d->n; i++)
+	for (size_t i = 0; d->items && i < d->n; i++)
 		mt_res_unref(d->items[i]);
+	mt_set_unref(d->whole);
 	for (size_t i = 0; i < d->nremoved; i++)
 		mt_free(d->removed[i]);
 	for (size_t i = 0; i < d->nslices; i++)
@@ -158,8 +159,15 @@ void mt_diff_unref(struct mt_diff *d)
 	mt_free(d);
 }
 
+struct mt_res *mt_diff_at(const struct mt_diff *d, size_t i)
+{
+	return d->items ? d->items[i] : mt_set_at(d->whole, i);
+}
+
 bool mt_diff_has(const struct mt_diff *d, const char *name)
 {
+	if (d->whole)
+		return mt_set_find(d->whole, name) != NULL;
 	size_t lo = 0, hi = d->n;
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;

@@ -2,33 +2,13 @@
  * common/xds. Threads: any (immutable, reference counted; the cache in the newer set has a mutex). */
 #pragma once
 
-#include <pthread.h>
-
-#include "common/xds/body.h"
-
-struct mt_set_step; /* a difference or a union, with the number of the set that it starts from */
-
-struct mt_set {
-	struct mt_ref ref;
-	uint64_t number; /* unique in this process, 0 for an empty set */
-	uint64_t sum;    /* over (name, content) */
-	size_t n;
-	size_t bytes;
-	pthread_mutex_t mu; /* of the cache: steps, nsteps, next */
-	struct mt_set_step *steps;
-	uint8_t nsteps;
-	uint8_t next; /* the one to be replaced */
-	struct mt_res *res[];
-};
-
-/* Takes over the references in res, which are sorted and distinct. */
-struct mt_set *mt_set_make(struct mt_res *const *res, size_t n);
-void mt_set_drop_steps(struct mt_set *s);
+#include "common/xds/chunk.h"
 
 struct mt_diff {
 	struct mt_ref ref;
 	size_t n;              /* added or changed */
-	struct mt_res **items; /* sorted by name; one reference each */
+	struct mt_res **items; /* sorted by name, one reference each; NULL: all of `whole` */
+	struct mt_set *whole;  /* a reference */
 	size_t nremoved;
 	char **removed;   /* sorted */
 	mt_slice *slices; /* all of it, encoded in the mode that was asked for */
@@ -36,11 +16,13 @@ struct mt_diff {
 	size_t bytes;
 };
 
-/* A new reference. old NULL or empty: everything in newer. At most a few differences are cached
- * with each set; others are computed for the caller alone. */
+/* A new reference. old NULL or empty: everything in newer, put together from the encodings of its
+ * runs. Else at most a few differences are cached with each set; others are computed for the caller
+ * alone. */
 struct mt_diff *mt_set_diff(struct mt_set *old, struct mt_set *newer, enum mt_xds_mode mode);
 void mt_diff_unref(struct mt_diff *d);                       /* NULL allowed */
 bool mt_diff_has(const struct mt_diff *d, const char *name); /* among the items */
+struct mt_res *mt_diff_at(const struct mt_diff *d, size_t i);
 
 /* newer and what only old has: where a stream stands whose removals have to wait. A new reference,
  * to newer itself when there is nothing to keep; cached like the difference. */

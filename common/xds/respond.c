@@ -22,6 +22,7 @@ struct draft {
 	struct mt_xds_sub *sub;
 	struct mt_xds_tstate *t;
 	const struct mt_xds_type *type;
+	int index; /* of the type */
 	enum mt_xds_mode mode;
 	struct mt_set *target;
 	struct mt_diff *step;        /* from where the peer stands to the target */
@@ -31,22 +32,34 @@ struct draft {
 	MT_VEC(struct mt_view) resend; /* names whose change the companions have to follow */
 };
 
+/* Are all names of the list (sorted, by at) in the subscription? Both are walked once. */
+static bool covered(const struct mt_names *names, const struct mt_diff *d, bool removed)
+{
+	size_t n = removed ? d->nremoved : d->n, k = 0, nnames = mt_names_size(names);
+	for (size_t i = 0; i < n; i++) {
+		const char *name = removed ? d->removed[i] : mt_diff_at(d, i)->name;
+		if (n < 16) {
+			if (!mt_names_has(names, name))
+				return false;
+			continue;
+		}
+		int c = -1;
+		while (k < nnames && (c = strcmp(mt_names_at(names, k), name)) < 0)
+			k++;
+		if (c != 0)
+			return false;
+	}
+	return true;
+}
+
 /* Does the subscription cover all of d? */
 static bool covers(const struct mt_xds_tstate *t, const struct mt_diff *d, enum mt_xds_mode mode)
 {
 	if (t->wildcard)
 		return true;
-	if (d->n + d->nremoved > mt_names_size(t->names))
+	if (d->n > mt_names_size(t->names))
 		return false;
-	for (size_t i = 0; i < d->n; i++) {
-		if (!mt_names_has(t->names, d->items[i]->name))
-			return false;
-	}
-	for (size_t i = 0; mode == MT_XDS_DELTA && i < d->nremoved; i++) {
-		if (!mt_names_has(t->names, d->removed[i]))
-			return false;
-	}
-	return true;
+	return covered(t->names, d, false) && (mode != MT_XDS_DELTA || covered(t->names, d, true));
 }
 
 static void take_diff(struct draft *f, struct mt_diff *d)
@@ -56,8 +69,9 @@ static void take_diff(struct draft *f, struct mt_diff *d)
 		return;
 	}
 	for (size_t i = 0; i < d->n; i++) {
-		if (mt_xds_wants(f->t, d->items[i]->name))
-			mt_vec_push(&f->own, d->items[i]);
+		struct mt_res *r = mt_diff_at(d, i);
+		if (mt_xds_wants(f->t, r->name))
+			mt_vec_push(&f->own, r);
 	}
 	for (size_t i = 0; f->mode == MT_XDS_DELTA && i < d->nremoved; i++) {
 		if (mt_xds_wants(f->t, d->removed[i]))
@@ -146,6 +160,36 @@ static void take_stale(struct draft *f)
 	}
 }
 
+/* Must a companion follow? When it is still to be answered whole, that will be enough. */
+static bool follows(const struct draft *f, size_t type)
+{
+	const struct mt_xds_tstate *c = f->sub->types[type];
+	if (f->sub->server->types[type].resend_with != f->index)
+		return false;
+	return c ? !c->first || c->holdings : f->t->reconnected;
+}
+
+static bool leads(const struct draft *f)
+{
+	for (size_t i = 0; i < f->sub->server->opts.ntypes; i++) {
+		if (follows(f, i))
+			return true;
+	}
+	return false;
+}
+
+static void note_resend(struct draft *f)
+{
+	for (size_t i = 0; f->shared && i < f->shared->n; i++) {
+		const char *name = mt_diff_at(f->shared, i)->name;
+		mt_vec_push(&f->resend, ((struct mt_view){ name, strlen(name) }));
+	}
+	for (size_t i = 0; i < f->own.n; i++) {
+		const char *name = f->own.v[i]->name;
+		mt_vec_push(&f->resend, ((struct mt_view){ name, strlen(name) }));
+	}
+}
+
 /* Fills in the draft. False when there is nothing to say. */
 static bool compose(struct draft *f, const struct mt_xds_step *step, bool full_state)
 {
@@ -165,13 +209,8 @@ static bool compose(struct draft *f, const struct mt_xds_step *step, bool full_s
 	if (step->drop && t->stale)
 		take_stale(f);
 
-	for (size_t i = 0; f->shared && i < f->shared->n; i++) {
-		const char *name = f->shared->items[i]->name;
-		mt_vec_push(&f->resend, ((struct mt_view){ name, strlen(name) }));
-	}
-	mt_vec_each (&f->own, r)
-		mt_vec_push(&f->resend, ((struct mt_view){ (*r)->name, strlen((*r)->name) }));
-
+	if (leads(f))
+		note_resend(f);
 	size_t gone = f->mode == MT_XDS_DELTA ? f->removed.n : full_state ? f->step->nremoved : 0;
 	size_t said = f->own.n + gone;
 	if (f->shared)
@@ -223,13 +262,12 @@ static size_t send_draft(struct draft *f)
 
 /* Clusters that changed warm until their endpoints come again: those are owed an answer now. After a
  * reconnect the endpoints are asked for with what is held, which must not silence that answer. */
-static void resend_companions(struct draft *f, int type)
+static void resend_companions(struct draft *f)
 {
 	struct mt_xds_server *sv = f->sub->server;
 	for (size_t i = 0; i < sv->opts.ntypes; i++) {
 		struct mt_xds_tstate *c = f->sub->types[i];
-		if (sv->types[i].resend_with != type ||
-			(c ? c->first && !c->holdings : !f->t->reconnected))
+		if (!follows(f, i))
 			continue;
 		size_t n = 0;
 		struct mt_view *wanted = mt_reallocarray(NULL, f->resend.n + 1, sizeof(*wanted));
@@ -311,9 +349,11 @@ bool mt_xds_respond(struct mt_xds_sub *s, const struct mt_xds_step *step)
 {
 	struct mt_xds_tstate *t = s->types[step->type];
 	const struct mt_xds_type *type = &s->server->types[step->type];
-	struct draft f = {
-		.sub = s, .t = t, .type = type, .mode = s->delta ? MT_XDS_DELTA : MT_XDS_SOTW
-	};
+	struct draft f = { .sub = s,
+		.t = t,
+		.type = type,
+		.index = step->type,
+		.mode = s->delta ? MT_XDS_DELTA : MT_XDS_SOTW };
 	bool full_state = !s->delta && type->wildcard;
 	/* After a rejection nothing is kept: the union would say the rejected content again. */
 	bool keep = !step->drop && !t->unknown && !t->first;
@@ -324,7 +364,7 @@ bool mt_xds_respond(struct mt_xds_sub *s, const struct mt_xds_step *step)
 		bytes = send_draft(&f);
 		mt_xds_count(s, step->type, MT_XDS_M_PUSHES, 1);
 		mt_xds_count(s, step->type, MT_XDS_M_BYTES, (double)bytes);
-		resend_companions(&f, step->type);
+		resend_companions(&f);
 	}
 	moved(&f, step, sent, bytes);
 	mt_names_unref(t->pending);

@@ -1,7 +1,8 @@
 /* Immutable sets of resources, and snapshots.
  *
- * A set is one block: the header and the pointers to its resources, sorted by name. A patch copies
- * the pointers (8 bytes a resource) and shares the resources. */
+ * A set is a table of chunks (chunk.h) in the order of names. A patch rebuilds the chunks that it
+ * touches and shares the others; chunks that became small are joined with the next. The hash is a sum
+ * over (name, content), so it does not depend on how the set came to be. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,26 +10,41 @@
 #include "common/base/mem.h"
 #include "common/xds/diff.h"
 
+enum { SMALL = MT_CHUNK_SIZE / 4, LARGE = 2 * MT_CHUNK_SIZE };
+
 static _Atomic uint64_t last_number;
 
-static uint64_t res_sum(const struct mt_res *r)
+typedef MT_VEC(struct mt_chunk *) chunks;
+typedef MT_VEC(struct mt_res *) run; /* one reference each */
+
+/* Takes over the references in list. */
+static struct mt_set *set_make(const chunks *list)
 {
-	return mt_hash_mix(mt_hash_str(r->name), r->hash);
+	struct mt_set *s = mt_alloc(sizeof(*s) + list->n * sizeof(s->chunks[0]));
+	mt_ref_init(&s->ref);
+	pthread_mutex_init(&s->mu, NULL);
+	s->nchunks = list->n;
+	for (size_t i = 0; i < list->n; i++) {
+		struct mt_chunk *c = list->v[i];
+		s->chunks[i].c = c;
+		s->chunks[i].start = s->n;
+		s->n += c->n;
+		s->bytes += c->bytes;
+		s->sum += c->sum;
+	}
+	s->number = s->n ? atomic_fetch_add(&last_number, 1) + 1 : 0;
+	return s;
 }
 
-struct mt_set *mt_set_make(struct mt_res *const *res, size_t n)
+/* Cuts a run into chunks of about the right size and empties it. */
+static void cut(chunks *out, run *r)
 {
-	struct mt_set *s = mt_alloc(sizeof(*s) + n * sizeof(struct mt_res *));
-	mt_ref_init(&s->ref);
-	s->number = n ? atomic_fetch_add(&last_number, 1) + 1 : 0;
-	s->n = n;
-	pthread_mutex_init(&s->mu, NULL);
-	for (size_t i = 0; i < n; i++) {
-		s->res[i] = res[i];
-		s->bytes += res[i]->bytes;
-		s->sum += res_sum(res[i]);
+	size_t pieces = r->n > LARGE ? (r->n + MT_CHUNK_SIZE - 1) / MT_CHUNK_SIZE : 1;
+	for (size_t i = 0; r->n && i < pieces; i++) {
+		size_t from = r->n * i / pieces, to = r->n * (i + 1) / pieces;
+		mt_vec_push(out, mt_chunk_new(r->v + from, to - from));
 	}
-	return s;
+	r->n = 0;
 }
 
 struct ordered {
@@ -65,48 +81,120 @@ static struct mt_res **sorted(struct mt_res **res, size_t n, size_t *ret_n)
 struct mt_set *mt_set_new(struct mt_res **res, size_t n)
 {
 	size_t k;
-	struct mt_res **list = sorted(res, n, &k);
-	struct mt_set *s = mt_set_make(list, k);
-	mt_free(list);
+	run all = { 0 };
+	chunks list = { 0 };
+	all.v = sorted(res, n, &k);
+	all.n = all.cap = k;
+	cut(&list, &all);
+	struct mt_set *s = set_make(&list);
+	mt_vec_clear(&all);
+	mt_vec_clear(&list);
 	return s;
 }
 
-/* Merges: patch wins over base, what gone names falls out. Takes references of what base gives. */
-static size_t merge(struct mt_res **out, const struct mt_set *base, struct mt_res **patch, size_t n,
-	const char **gone, size_t ngone)
+/* ---- patching ---- */
+
+/* What is still to be merged into the base; all sorted. */
+struct patch {
+	struct mt_res **res;
+	size_t n, at;
+	const char **gone;
+	size_t ngone, gone_at;
+};
+
+static bool same_prov(const struct mt_res *a, const struct mt_res *b)
 {
-	size_t i = 0, j = 0, g = 0, k = 0;
-	while (i < base->n || j < n) {
-		int c = i == base->n ? 1 : j == n ? -1 : strcmp(base->res[i]->name, patch[j]->name);
-		if (c >= 0) {
-			out[k++] = patch[j++];
-			i += c == 0;
-			continue;
-		}
-		struct mt_res *r = base->res[i++];
-		int d = 1;
-		while (g < ngone && (d = strcmp(gone[g], r->name)) < 0)
-			g++;
-		if (g == ngone || d != 0)
-			out[k++] = mt_res_ref(r);
-	}
-	return k;
+	return a->nprov == b->nprov &&
+		(!a->nprov || memcmp(a->prov, b->prov, a->nprov * sizeof(*a->prov)) == 0);
 }
 
-/* Equal content of base is taken instead of a new resource: the old bytes stay shared. */
-static void take_equal(const struct mt_set *base, struct mt_res **patch, size_t n)
+/* Does the patch concern names below end (NULL: any that are left)? */
+static bool touches(const struct patch *p, const struct mt_chunk *c, const char *end)
 {
-	for (size_t i = 0; i < n; i++) {
-		struct mt_res *old = mt_set_find(base, patch[i]->name);
-		if (old && old != patch[i] && old->hash == patch[i]->hash &&
-			old->nprov == patch[i]->nprov &&
-			(!old->nprov ||
-				memcmp(old->prov, patch[i]->prov,
-					old->nprov * sizeof(*old->prov)) == 0)) {
-			mt_res_unref(patch[i]);
-			patch[i] = mt_res_ref(old);
+	if (p->at < p->n && (!end || strcmp(p->res[p->at]->name, end) < 0))
+		return true;
+	size_t g = p->gone_at;
+	while (g < p->ngone && strcmp(p->gone[g], c->res[0]->name) < 0)
+		g++;
+	return g < p->ngone && strcmp(p->gone[g], c->res[c->n - 1]->name) <= 0;
+}
+
+/* Appends the chunk to out with the patch's names below end merged in. True when it changed. */
+static bool merge(run *out, const struct mt_chunk *c, struct patch *p, const char *end)
+{
+	bool changed = false;
+	for (uint32_t i = 0;
+		i < c->n || (p->at < p->n && (!end || strcmp(p->res[p->at]->name, end) < 0));) {
+		struct mt_res *r = i < c->n ? c->res[i] : NULL;
+		struct mt_res *q = p->at < p->n ? p->res[p->at] : NULL;
+		int d = !q ? -1 : !r ? 1 : strcmp(r->name, q->name);
+		if (d < 0) {
+			int g = 1;
+			while (p->gone_at < p->ngone &&
+				(g = strcmp(p->gone[p->gone_at], r->name)) < 0)
+				p->gone_at++;
+			bool goes = p->gone_at < p->ngone && g == 0;
+			if (!goes)
+				mt_vec_push(out, mt_res_ref(r));
+			changed |= goes;
+			i++;
+			continue;
+		}
+		/* Equal content: the old one stays, so that its bytes stay shared. */
+		if (d == 0 && q->hash == r->hash && same_prov(q, r)) {
+			mt_vec_push(out, mt_res_ref(r));
+			mt_res_unref(q);
+		} else {
+			mt_vec_push(out, q);
+			changed = true;
+		}
+		p->at++;
+		i += d == 0;
+	}
+	return changed;
+}
+
+static struct mt_set *apply(struct mt_set *base, struct patch *p)
+{
+	chunks list = { 0 };
+	run pending = { 0 };
+	bool changed = false;
+	for (size_t k = 0; k < base->nchunks; k++) {
+		struct mt_chunk *c = base->chunks[k].c;
+		const char *end =
+			k + 1 < base->nchunks ? base->chunks[k + 1].c->res[0]->name : NULL;
+		if (!pending.n && !touches(p, c, end)) {
+			mt_vec_push(&list, mt_chunk_ref(c));
+			continue;
+		}
+		size_t before = pending.n;
+		bool here = merge(&pending, c, p, end);
+		changed |= here;
+		if (!here && !before) {
+			mt_vec_each (&pending, r)
+				mt_res_unref(*r);
+			pending.n = 0;
+			mt_vec_push(&list, mt_chunk_ref(c));
+		} else if (pending.n > SMALL || !end) {
+			cut(&list, &pending);
 		}
 	}
+	for (; p->at < p->n; p->at++) { /* only when base is empty */
+		mt_vec_push(&pending, p->res[p->at]);
+		changed = true;
+	}
+	cut(&list, &pending);
+	struct mt_set *s;
+	if (changed) {
+		s = set_make(&list);
+	} else {
+		mt_vec_each (&list, c)
+			mt_chunk_unref(*c);
+		s = mt_set_ref(base);
+	}
+	mt_vec_clear(&list);
+	mt_vec_clear(&pending);
+	return s;
 }
 
 static int str_cmpp(const void *a, const void *b)
@@ -119,29 +207,19 @@ struct mt_set *mt_set_patch(struct mt_set *base, struct mt_res **res, size_t n,
 {
 	if (!base)
 		return mt_set_new(res, n);
-	size_t npatch;
-	struct mt_res **patch = sorted(res, n, &npatch);
-	take_equal(base, patch, npatch);
-	const char **gone = mt_reallocarray(NULL, nremoved + 1, sizeof(*gone));
+	struct patch p = { .ngone = nremoved };
+	p.res = sorted(res, n, &p.n);
+	p.gone = mt_reallocarray(NULL, nremoved + 1, sizeof(*p.gone));
 	for (size_t i = 0; i < nremoved; i++)
-		gone[i] = removed[i];
-	qsort(gone, nremoved, sizeof(*gone), str_cmpp);
-	struct mt_res **out = mt_reallocarray(NULL, base->n + npatch + 1, sizeof(struct mt_res *));
-	size_t k = merge(out, base, patch, npatch, gone, nremoved);
-	mt_free(gone);
-	mt_free(patch);
-	bool same = k == base->n && (!k || memcmp(out, base->res, k * sizeof(out[0])) == 0);
-	struct mt_set *s;
-	if (same) {
-		for (size_t i = 0; i < k; i++)
-			mt_res_unref(out[i]);
-		s = mt_set_ref(base);
-	} else {
-		s = mt_set_make(out, k);
-	}
-	mt_free(out);
+		p.gone[i] = removed[i];
+	qsort(p.gone, nremoved, sizeof(*p.gone), str_cmpp);
+	struct mt_set *s = apply(base, &p);
+	mt_free(p.gone);
+	mt_free(p.res);
 	return s;
 }
+
+/* ---- looking ---- */
 
 struct mt_set *mt_set_ref(struct mt_set *s)
 {
@@ -154,8 +232,8 @@ void mt_set_unref(struct mt_set *s)
 	if (!s || !mt_ref_put(&s->ref))
 		return;
 	mt_set_drop_steps(s);
-	for (size_t i = 0; i < s->n; i++)
-		mt_res_unref(s->res[i]);
+	for (size_t i = 0; i < s->nchunks; i++)
+		mt_chunk_unref(s->chunks[i].c);
 	pthread_mutex_destroy(&s->mu);
 	mt_free(s);
 }
@@ -167,18 +245,36 @@ size_t mt_set_size(const struct mt_set *s)
 
 struct mt_res *mt_set_at(const struct mt_set *s, size_t i)
 {
-	return s->res[i];
+	size_t lo = 0, hi = s->nchunks;
+	while (hi - lo > 1) {
+		size_t mid = (lo + hi) / 2;
+		if (s->chunks[mid].start <= i)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return s->chunks[lo].c->res[i - s->chunks[lo].start];
 }
 
 struct mt_res *mt_set_find(const struct mt_set *s, const char *name)
 {
-	size_t lo = 0, hi = mt_set_size(s);
-	while (lo < hi) {
+	if (!s || !s->n)
+		return NULL;
+	size_t lo = 0, hi = s->nchunks;
+	while (hi - lo > 1) {
 		size_t mid = (lo + hi) / 2;
-		int c = strcmp(s->res[mid]->name, name);
-		if (c == 0)
-			return s->res[mid];
-		if (c < 0)
+		if (strcmp(s->chunks[mid].c->res[0]->name, name) <= 0)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	const struct mt_chunk *c = s->chunks[lo].c;
+	for (lo = 0, hi = c->n; lo < hi;) {
+		size_t mid = (lo + hi) / 2;
+		int d = strcmp(c->res[mid]->name, name);
+		if (d == 0)
+			return c->res[mid];
+		if (d < 0)
 			lo = mid + 1;
 		else
 			hi = mid;

@@ -234,6 +234,111 @@ START_TEST(difference_is_encoded_once)
 }
 END_TEST
 
+/* Sets that were made step by step are what a set made at once is, and share what is the same. */
+START_TEST(patches_at_random)
+{
+	enum { NAMES = 700, STEPS = 400 };
+	int have[NAMES] = { 0 };
+	struct mt_set *s = mt_set_new(NULL, 0);
+	unsigned x = 12345;
+	for (int step = 0; step < STEPS; step++) {
+		struct mt_res *res[64], *all[NAMES];
+		char names[64][16];
+		const char *gone[64];
+		size_t n = 0, g = 0, k = 0;
+		for (int i = 0, many = step % 5 ? 3 : 60; i < many; i++) {
+			x = x * 1103515245 + 12345;
+			unsigned name = (x >> 8) % NAMES;
+			snprintf(names[i], sizeof(names[i]), "n%u", name);
+			if (x >> 28 < (step / 50 % 2 ? 12 : 3)) {
+				have[name] = 0;
+				gone[g++] = names[i];
+				for (size_t j = 0; j < n; j++) { /* what is added stays: not here */
+					if (strcmp(res[j]->name, names[i]) == 0) {
+						mt_res_unref(res[j]);
+						res[j--] = res[--n];
+					}
+				}
+			} else {
+				bool going = false;
+				for (size_t j = 0; j < g; j++)
+					going = going || strcmp(gone[j], names[i]) == 0;
+				if (going)
+					continue;
+				have[name] = step + 1;
+				char alt[16];
+				snprintf(alt, sizeof(alt), "%d", step + 1);
+				res[n++] = cluster(names[i], alt);
+			}
+		}
+		struct mt_set *next = mt_set_patch(s, res, n, gone, g);
+		struct mt_diff *d = mt_set_diff(s, next, MT_XDS_DELTA);
+		struct mt_set *back =
+			mt_set_patch(s, NULL, 0, (const char *const *)d->removed, d->nremoved);
+		struct mt_res *items[64];
+		for (size_t i = 0; i < d->n; i++)
+			items[i] = mt_res_ref(mt_diff_at(d, i));
+		struct mt_set *again = mt_set_patch(back, items, d->n, NULL, 0);
+		ck_assert_uint_eq(mt_set_hash(again), mt_set_hash(next));
+		mt_set_unref(again);
+		mt_set_unref(back);
+		mt_diff_unref(d);
+		mt_set_unref(s);
+		s = next;
+		for (int i = 0; i < NAMES; i++) {
+			char name[16], alt[16];
+			snprintf(name, sizeof(name), "n%d", i);
+			snprintf(alt, sizeof(alt), "%d", have[i]);
+			ck_assert((mt_set_find(s, name) != NULL) == (have[i] != 0));
+			if (have[i])
+				all[k++] = cluster(name, alt);
+		}
+		struct mt_set *whole = mt_set_new(all, k);
+		ck_assert_uint_eq(mt_set_size(s), k);
+		ck_assert_uint_eq(mt_set_hash(s), mt_set_hash(whole));
+		ck_assert_uint_eq(mt_set_bytes(s), mt_set_bytes(whole));
+		d = mt_set_diff(whole, s, MT_XDS_SOTW);
+		ck_assert_uint_eq(d->n + d->nremoved, 0);
+		for (size_t i = 0; i < k; i++)
+			ck_assert_str_eq(mt_set_at(s, i)->name, mt_set_at(whole, i)->name);
+		ck_assert_uint_le(s->nchunks, k / 8 + 2);
+		mt_diff_unref(d);
+		mt_set_unref(whole);
+	}
+	mt_set_unref(s);
+}
+END_TEST
+
+START_TEST(patched_sets_share_runs)
+{
+	struct mt_res *res[1000];
+	char name[32];
+	for (size_t i = 0; i < MT_ARRAY_SIZE(res); i++) {
+		snprintf(name, sizeof(name), "s%zu", i);
+		res[i] = cluster(name, "");
+	}
+	struct mt_set *base = mt_set_new(res, MT_ARRAY_SIZE(res));
+	struct mt_res *own = cluster("inbound", "x");
+	struct mt_set *mine = mt_set_patch(base, &own, 1, NULL, 0);
+	size_t shared = 0;
+	for (size_t i = 0; i < mine->nchunks; i++) {
+		for (size_t k = 0; k < base->nchunks; k++)
+			shared += mine->chunks[i].c == base->chunks[k].c;
+	}
+	ck_assert_uint_eq(shared, mine->nchunks - 1);
+	/* The encoded bytes are the same memory, once two have asked. */
+	mt_diff_unref(mt_set_diff(NULL, base, MT_XDS_DELTA));
+	struct mt_diff *d = mt_set_diff(NULL, base, MT_XDS_DELTA);
+	struct mt_diff *m = mt_set_diff(NULL, mine, MT_XDS_DELTA);
+	ck_assert_ptr_eq(
+		mt_slice_p(d->slices[d->nslices - 1]), mt_slice_p(m->slices[m->nslices - 1]));
+	mt_diff_unref(d);
+	mt_diff_unref(m);
+	mt_set_unref(mine);
+	mt_set_unref(base);
+}
+END_TEST
+
 START_TEST(union_keeps_what_goes)
 {
 	struct mt_set *base = set_of("a b"), *next = set_of("b c");
@@ -268,7 +373,7 @@ START_TEST(large_bodies_have_few_slices)
 	struct mt_set *s = mt_set_new(res, MT_ARRAY_SIZE(res));
 	struct mt_diff *d = mt_set_diff(NULL, s, MT_XDS_DELTA);
 	ck_assert_uint_eq(d->n, MT_ARRAY_SIZE(res));
-	ck_assert_uint_le(d->nslices, d->bytes / (16 * 1024) + 1);
+	ck_assert_uint_le(d->nslices, MT_ARRAY_SIZE(res) / MT_CHUNK_SIZE + 1);
 	mt_diff_unref(d);
 	mt_set_unref(s);
 }
@@ -328,5 +433,6 @@ START_TEST(snapshots_own_their_sets)
 END_TEST
 
 MT_UNIT(xds_set, resource_is_an_any, rope_equals_the_whole, sets_sort_and_deduplicate,
-	patch_shares_what_stays, difference_is_encoded_once, union_keeps_what_goes,
-	large_bodies_have_few_slices, name_lists_are_shared, snapshots_own_their_sets)
+	patch_shares_what_stays, difference_is_encoded_once, patches_at_random,
+	patched_sets_share_runs, union_keeps_what_goes, large_bodies_have_few_slices,
+	name_lists_are_shared, snapshots_own_their_sets)
