@@ -12,6 +12,7 @@ enum {
 	IDLE_MS = 5 * 60 * 1000,    /* connections without a stream */
 	AGE_GRACE_MS = 5 * 1000,
 	KEEPALIVE_TIMEOUT_MS = 10 * 1000,
+	LOOKAHEAD_BYTES = 4096,
 	PING_MIN_MS = 5 * 1000, /* a client that pings more often is cut off */
 };
 
@@ -86,6 +87,10 @@ static grpc_server *make_core(const struct mt_rpc_server *s)
 		RPC_ARG_INT(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
 		RPC_ARG_INT(GRPC_ARG_ENABLE_CHANNELZ, 0),
 		RPC_ARG_INT(GRPC_ARG_HTTP2_BDP_PROBE, 0),
+		/* Core waits for the next bytes with a buffer as large as the largest read so far: after
+		 * one large request an idle connection would keep 128 kB. A window beyond the message
+		 * under way is of no use to requests, and without it reads stay small. */
+		RPC_ARG_INT(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, LOOKAHEAD_BYTES),
 	};
 	const grpc_channel_args list = { .num_args = MT_ARRAY_SIZE(args), .args = args };
 	return grpc_server_create(&list, NULL);
