@@ -116,26 +116,63 @@ static int addr_cmp(const void *pa, const void *pb)
 	return (a->endpoint > b->endpoint) - (a->endpoint < b->endpoint);
 }
 
+/* Entries of one service, appended; their part of the hash, a sum, is returned. */
+static uint64_t addrs_add(struct pilot_addrs *r, const struct pilot_endpoints *e, size_t svc)
+{
+	uint64_t sum = 0;
+	for (size_t k = 0; k < e->n; k++) {
+		uint64_t h = mt_hash_str(e->v[k].address);
+		r->v[r->n++] = (struct pilot_addr){ h, (uint32_t)svc, (uint32_t)k };
+		for (size_t p = 0; p < e->nports; p++)
+			h = mt_hash_mix(h, e->v[k].ports[p]);
+		for (size_t l = 0; l < e->v[k].nlabels; l++)
+			h = mt_hash_mix(h, mt_hash_str(e->v[k].labels[l].value));
+		sum += mt_hash_mix(h, svc << 20 | k);
+	}
+	return sum;
+}
+
+static struct pilot_addrs *addrs_new(size_t n)
+{
+	struct pilot_addrs *r = mt_alloc(sizeof(*r) + n * sizeof(r->v[0]));
+	mt_ref_init(&r->ref);
+	return r;
+}
+
 static struct pilot_addrs *addrs_build(const struct pilot_world *w)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < w->ix->nsvcs; i++)
 		n += pilot_world_eps(w, i)->n;
-	struct pilot_addrs *r = mt_alloc(sizeof(*r) + n * sizeof(r->v[0]));
-	mt_ref_init(&r->ref);
-	for (size_t i = 0; i < w->ix->nsvcs; i++) {
-		const struct pilot_endpoints *e = pilot_world_eps(w, i);
-		for (size_t k = 0; k < e->n; k++) {
-			uint64_t h = mt_hash_str(e->v[k].address);
-			r->v[r->n++] = (struct pilot_addr){ h, (uint32_t)i, (uint32_t)k };
-			for (size_t p = 0; p < e->nports; p++)
-				h = mt_hash_mix(h, e->v[k].ports[p]);
-			for (size_t l = 0; l < e->v[k].nlabels; l++)
-				h = mt_hash_mix(h, mt_hash_str(e->v[k].labels[l].value));
-			r->hash += mt_hash_mix(h, i << 20 | k);
-		}
+	struct pilot_addrs *r = addrs_new(n);
+	for (size_t i = 0; i < w->ix->nsvcs; i++)
+		r->hash += addrs_add(r, pilot_world_eps(w, i), i);
+	if (r->n > 1)
+		qsort(r->v, r->n, sizeof(r->v[0]), addr_cmp);
+	return r;
+}
+
+/* One service's entries exchanged: the sorted rest is merged with the few new ones. */
+static struct pilot_addrs *addrs_exchange(const struct pilot_addrs *old, size_t svc,
+	const struct pilot_endpoints *before, const struct pilot_endpoints *after)
+{
+	struct pilot_addrs *gone = addrs_new(before->n), *add = addrs_new(after->n);
+	struct pilot_addrs *r = addrs_new(old->n - before->n + after->n);
+	size_t k = 0;
+	r->hash = old->hash - addrs_add(gone, before, svc) + addrs_add(add, after, svc);
+	if (add->n > 1)
+		qsort(add->v, add->n, sizeof(add->v[0]), addr_cmp);
+	for (size_t i = 0; i < old->n; i++) {
+		if (old->v[i].service == svc)
+			continue;
+		while (k < add->n && addr_cmp(&add->v[k], &old->v[i]) < 0)
+			r->v[r->n++] = add->v[k++];
+		r->v[r->n++] = old->v[i];
 	}
-	qsort(r->v, r->n, sizeof(r->v[0]), addr_cmp);
+	while (k < add->n)
+		r->v[r->n++] = add->v[k++];
+	mt_free(gone);
+	mt_free(add);
 	return r;
 }
 
@@ -242,7 +279,9 @@ struct pilot_world *pilot_world_update(
 		if (find_exact(old->ix, changes[i].hostname, changes[i].ns) < 0)
 			return NULL;
 	mt_ref_get(&old->ix->ref);
+	mt_ref_get(&old->addrs->ref);
 	struct pilot_world *w = world_new(old->ix);
+	w->addrs = old->addrs;
 	for (size_t i = 0; i < w->nchunks; i++) {
 		w->chunks[i] = old->chunks[i];
 		mt_ref_get(&w->chunks[i]->ref);
@@ -250,10 +289,13 @@ struct pilot_world *pilot_world_update(
 	for (size_t i = 0; i < n; i++) {
 		size_t at = (size_t)find_exact(old->ix, changes[i].hostname, changes[i].ns);
 		struct pilot_chunk *c = own_chunk(w, old, at);
+		struct pilot_addrs *a =
+			addrs_exchange(w->addrs, at, c->eps[at % PILOT_CHUNK], changes[i].eps);
+		addrs_unref(w->addrs);
+		w->addrs = a;
 		pilot_endpoints_unref(c->eps[at % PILOT_CHUNK]);
 		c->eps[at % PILOT_CHUNK] = pilot_endpoints_ref(changes[i].eps);
 	}
-	w->addrs = addrs_build(w);
 	return w;
 }
 

@@ -22,9 +22,9 @@ struct pilot_job *pilot_job_new(
 	j->p = p;
 	j->a = a;
 	j->clusters = MT_ANEWN(a, uint8_t, w->ix->nsvcs + 1);
-	j->fp = mt_hash_mix(j->mesh->hash,
-		(uint64_t)p->type << 8 | (uint64_t)p->none << 7 | (uint64_t)p->sds << 6 |
-			(uint64_t)p->tproxy << 5 | (uint64_t)p->ipv6 << 4 | p->ipv4);
+	j->fp_shared = mt_hash_mix(j->mesh->hash,
+		(uint64_t)p->type << 3 | (uint64_t)p->sds << 2 | (uint64_t)p->ipv6 << 1 | p->ipv4);
+	j->fp = mt_hash_mix(j->fp_shared, (uint64_t)p->none << 1 | p->tproxy);
 	j->fp = mt_hash_mix(j->fp, mt_hash_str(p->ns));
 	j->fp = mt_hash_mix(j->fp, mt_hash_str(p->domain));
 	for (size_t i = 0; i < j->ix->nlabel_keys; i++) {
@@ -51,10 +51,23 @@ void pilot_prov_add(struct pilot_job *j, uint32_t id)
 		mt_vec_apush(j->a, &j->prov, id);
 }
 
+/* Reads nothing of the class but what fp_shared covers: the same for every class that has it. */
+static bool is_shared(enum pilot_how how, const void *what)
+{
+	switch (how) {
+	case PILOT_HOW_CLUSTER:
+	case PILOT_HOW_CLUSTER_FIXED:
+	case PILOT_HOW_ENDPOINTS: return true;
+	case PILOT_HOW_VHOST: return ((const struct pilot_vhost_ref *)what)->nvs == 0;
+	default: return false;
+	}
+}
+
 void pilot_plan_add(struct pilot_job *j, struct pilot_plan *p, const char *name, uint64_t fp,
 	enum pilot_how how, const void *what)
 {
-	struct pilot_item it = { name, mt_hash_mix(fp, j->fp), what, (uint8_t)how };
+	uint64_t base = is_shared(how, what) ? j->fp_shared : j->fp;
+	struct pilot_item it = { name, mt_hash_mix(fp, base), what, (uint8_t)how };
 	mt_vec_apush(j->a, p, it);
 }
 

@@ -72,7 +72,8 @@ struct pilot_job {
 	size_t ninbound;
 	struct pilot_gw_port *gws;
 	size_t ngws;
-	uint64_t fp;            /* mesh settings and what is general about the proxy */
+	uint64_t fp_shared; /* mesh settings, address families, certificates: what clusters read */
+	uint64_t fp;        /* that, and namespace, domain, labels, scope */
 	struct pilot_prov prov; /* of the resource that is being built */
 	bool pilot_in_gateway;
 };
@@ -101,6 +102,7 @@ struct pilot_cluster_ref {
 void pilot_prov_add(struct pilot_job *j, uint32_t id); /* 0 is ignored */
 #define pilot_job_note(j, id, kind, path, ...)                                                     \
 	pilot_note_add((j)->a, &(j)->notes, (id), (kind), (path), __VA_ARGS__)
+/* fp: of all that the item reads beyond what the job's own fingerprints cover. */
 void pilot_plan_add(struct pilot_job *j, struct pilot_plan *p, const char *name, uint64_t fp,
 	enum pilot_how how, const void *what);
 const char *pilot_out_name(

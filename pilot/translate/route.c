@@ -46,7 +46,9 @@ struct vhosts {
 	struct pilot_job *j;
 	struct pilot_route_ref *rc;
 	struct domains seen;
-	bool ports; /* domains carry ports */
+	bool ports;         /* domains carry ports */
+	const char *suffix; /* ".svc.cluster.local" */
+	size_t nsuffix;
 };
 
 static void add_domain(struct vhosts *v, struct pilot_vhost_ref *ref, const char *d)
@@ -54,16 +56,13 @@ static void add_domain(struct vhosts *v, struct pilot_vhost_ref *ref, const char
 	struct {
 		const char **v;
 		size_t n, cap;
-	} list = { ref->domains, ref->ndomains, 0 };
+	} list = { ref->domains, ref->ndomains, ref->cap };
 	if (!domain_put(&v->seen, d))
 		return;
-	/* At most 16 a virtual host: room is made once. */
-	if (!list.v)
-		list.v = MT_ANEWN(v->j->a, const char *, 64);
-	if (list.n < 64)
-		list.v[list.n++] = d;
+	mt_vec_apush(v->j->a, &list, d);
 	ref->domains = list.v;
 	ref->ndomains = list.n;
+	ref->cap = list.cap;
 }
 
 static void add_name(struct vhosts *v, struct pilot_vhost_ref *ref, const char *name, uint16_t port)
@@ -80,10 +79,11 @@ static void short_names(
 	struct vhosts *v, struct pilot_vhost_ref *ref, const char *host, uint16_t port)
 {
 	struct pilot_job *j = v->j;
-	const char *suffix = mt_arena_printf(j->a, ".svc.%s", j->mesh->domain);
-	if (!mt_str_suffix(host, suffix) || pilot_host_is_wild(host))
+	size_t n = strlen(host);
+	if (n <= v->nsuffix || strcmp(host + n - v->nsuffix, v->suffix) != 0 ||
+		pilot_host_is_wild(host))
 		return;
-	size_t n = strlen(host) - strlen(suffix);
+	n -= v->nsuffix;
 	const char *both = mt_arena_strndup(j->a, host, n); /* "reviews.default" */
 	const char *dot = strrchr(both, '.');
 	if (!dot)
@@ -91,7 +91,7 @@ static void short_names(
 	if (strcmp(dot + 1, j->p->ns) == 0)
 		add_name(v, ref, mt_arena_strndup(j->a, both, (size_t)(dot - both)), port);
 	add_name(v, ref, both, port);
-	add_name(v, ref, mt_arena_printf(j->a, "%s.svc", both), port);
+	add_name(v, ref, mt_arena_strndup(j->a, host, n + strlen(".svc")), port);
 }
 
 static uint64_t vs_fp(struct pilot_job *j, const struct pilot_vs *vs)
@@ -285,6 +285,8 @@ static void add_route(struct pilot_job *j, struct pilot_plan *p, struct pilot_ro
 	for (size_t i = 0; i < p->n; i++)
 		if (strcmp(p->v[i].name, rc->name) == 0)
 			return;
+	v.suffix = mt_arena_printf(j->a, ".svc.%s", j->mesh->domain);
+	v.nsuffix = strlen(v.suffix);
 	if (rc->gateway || rc->server)
 		gateway_vhosts(&v);
 	else

@@ -24,6 +24,7 @@ struct pilot_vhost_ref {
 	enum pilot_vhost_kind kind;
 	const char **domains;
 	size_t ndomains;
+	size_t cap;
 	int svc; /* index, -1 none */
 	uint16_t port;
 	const struct pilot_vs **vs;

@@ -5,7 +5,9 @@
  * table, each with a fingerprint of everything that its translation reads (objects, services, mesh
  * settings, the class). Then *build* of those whose fingerprint is not the one in hand. Equal name,
  * equal fingerprint: equal message. Different fingerprints may still build equal messages: compare
- * the hash of the packed bytes before sending.
+ * the hash of the packed bytes before sending. Fingerprints hold across jobs and worlds: clusters,
+ * endpoints and virtual hosts without rules have the same ones in every class that sees the service
+ * alike, so that one resource can serve several classes.
  *
  *   struct pilot_job *j = pilot_job_new(world, proxy, arena);
  *   pilot_plan(j, PILOT_CLUSTERS, &plan);
