@@ -10,6 +10,7 @@ import yaml
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
+from identities import Citadel, daemon, sa
 from util import BIN, Process, http_request, wait_for, write_atomic
 
 VS_TYPE = "networking.istio.io/v1alpha3/VirtualService"
@@ -23,14 +24,14 @@ def vs(name, host="a.example.com", ns="default", **meta):
 
 
 class Galley:
-    def __init__(self, net, tmp, name, *flags):
+    def __init__(self, net, tmp, name, *flags, tls=("--tls", "off")):
         self.dir, self.state = tmp / f"{name}-conf", tmp / f"{name}-state"
         self.dir.mkdir()
         ip = net.ip()
         self.addr, self.monitor = f"{ip}:9901", f"{ip}:15114"
         self.process = Process(f"galley-{name}", [
             BIN / "galley", "--source", f"dir:{self.dir}", "--state-dir", self.state,
-            "--listen", self.addr, "--monitoring-addr", self.monitor, "--tls", "off", *flags], tmp)
+            "--listen", self.addr, "--monitoring-addr", self.monitor, *tls, *flags], tmp)
 
     def start(self, ready=True):
         self.process.start()
@@ -61,12 +62,13 @@ class Galley:
 class Client:
     """A delta or state-of-the-world stream for one type, which keeps what it is sent."""
 
-    def __init__(self, addr, held=None, delta=True, type_url=VS_TYPE):
+    def __init__(self, addr, held=None, delta=True, type_url=VS_TYPE, channel=None):
         self.type_url, self.delta = type_url, delta
         self.held = dict(held or {})
         self.responses = []
         self.requests = queue.Queue()
-        self.channel = grpc.insecure_channel(addr)
+        self.channel = channel or grpc.insecure_channel(addr)
+        self.error = None
         kind = "Delta" if delta else ""
         cls = getattr(discovery_pb2, kind + "DiscoveryRequest")
         out = getattr(discovery_pb2, kind + "DiscoveryResponse")
@@ -96,8 +98,8 @@ class Client:
                 if not self.delta:
                     answer.version_info = r.version_info
                 self.requests.put(answer)
-        except grpc.RpcError:
-            pass
+        except grpc.RpcError as e:
+            self.error = e
 
     def close(self):
         self.requests.put(None)
@@ -379,6 +381,52 @@ def test_great_loss_is_held(net, tmp):
     assert g.page()["objects"] >= 8
     g.until(2, "after a second the loss is believed")
     assert g.process.stop() == 0
+
+
+def test_only_the_control_plane_may_read(net, tmp):
+    folder = tmp / "ca"
+    folder.mkdir()
+    citadel = Citadel(net, folder, "--dns-san", f"{daemon('galley')}=galley.test")
+    ids = {"pilot": daemon("pilot"), "mixer": daemon("mixer"), "citadel": daemon("citadel"),
+           "galley": daemon("galley"), "workload": sa("reviews"), "pilot-elsewhere":
+           sa("istio-pilot-service-account", "default"), "special": sa("special", "ops")}
+    tokens = {name: citadel.token(i) for name, i in ids.items()}
+    citadel.start()
+    token = tmp / "galley-token"
+    token.write_text(tokens["galley"])
+    token.chmod(0o600)
+    tls = ("--ca-addr", citadel.addr, "--join-token-file", token, "--trust-bundle", citadel.bundle)
+    certs = {name: citadel.issue(token=tokens[name], ttl=3600) for name in ids}
+
+    def may_read(g, cert):
+        creds = grpc.ssl_channel_credentials(
+            citadel.bundle.read_bytes(), cert and cert.key.encode(), cert and cert.pem.encode())
+        c = Client(g.addr, channel=grpc.secure_channel(g.addr, creds, [
+            ("grpc.ssl_target_name_override", "galley.test"),
+            ("grpc.use_local_subchannel_pool", 1)]))
+        wait_for(lambda: c.responses or c.error)
+        c.close()
+        return True if c.responses else c.error.code()
+
+    g = Galley(net, tmp, "tls", tls=tls).start()
+    g.write("a.yaml", vs("one"))
+    g.until(1)
+    denied, away = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
+    assert {name: may_read(g, cert) for name, cert in certs.items()} == {
+        "pilot": True, "mixer": True, "citadel": True, "galley": denied, "workload": denied,
+        "pilot-elsewhere": denied, "special": denied}
+    assert may_read(g, None) == away
+    plain = Client(g.addr)
+    wait_for(lambda: plain.error)
+    assert not plain.responses
+    plain.close()
+    assert g.process.stop() == 0
+    # A list of one's own replaces the default one.
+    g = Galley(net, tmp, "tls-allow", "--allow", ids["special"], tls=tls).start()
+    assert may_read(g, certs["special"]) is True
+    assert may_read(g, certs["pilot"]) == denied
+    assert g.process.stop() == 0
+    citadel.stop()
 
 
 @pytest.mark.parametrize("flags,word", [
