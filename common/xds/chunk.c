@@ -92,7 +92,7 @@ bool mt_cursor_pair(
 	}
 	if (!x && !y)
 		return false;
-	int c = !x ? 1 : !y ? -1 : strcmp(x->name, y->name);
+	int c = !x ? 1 : !y ? -1 : x == y ? 0 : strcmp(x->name, y->name);
 	*ret_a = c <= 0 ? x : NULL;
 	*ret_b = c >= 0 ? y : NULL;
 	if (c <= 0)

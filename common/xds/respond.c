@@ -196,6 +196,9 @@ static bool compose(struct draft *f, const struct mt_xds_step *step, bool full_s
 	struct mt_xds_tstate *t = f->t;
 	struct mt_xds_server *sv = f->sub->server;
 	bool anew = t->first || t->unknown;
+	if (!anew && !t->pending && !(step->drop && t->stale) &&
+		mt_set_hash(t->sent) == mt_set_hash(f->target))
+		return false;
 	f->step = mt_set_diff(anew ? sv->empty : t->sent, f->target, f->mode);
 	if (t->first && t->holdings)
 		take_holdings(f, step->drop);
@@ -255,6 +258,7 @@ static size_t send_draft(struct draft *f)
 		mt_body_removed(&b, *name);
 	mt_body_finish(&b);
 	mt_rpc_stream_send(s->stream, b.slices.v, b.slices.n);
+	atomic_fetch_add_explicit(&s->server->sent_bytes, b.bytes, memory_order_relaxed);
 	mt_vec_clear(&b.slices);
 	f->t->nonce = s->nonce;
 	return b.bytes;

@@ -2,6 +2,7 @@
  * wakes streams whose time has come (a stream's thread has no timers). */
 #include "common/xds/server.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include "common/base/mem.h"
@@ -12,6 +13,8 @@ enum {
 	MAX_REQUEST = 1 << 20,
 	MAX_NAMES = 50000,
 	TICK_MS = 100,
+	TRIM_TICKS = 10,
+	TRIM_BYTES = 32 << 20,
 };
 #define ACK_TIMEOUT (20 * MT_NS_PER_SEC)
 
@@ -50,9 +53,32 @@ void mt_xds_count(const struct mt_xds_sub *s, int type, enum mt_xds_measure what
 		sv->opts.measure(sv->opts.ctx, what, type, v);
 }
 
+static void trim(void *arg MT_UNUSED)
+{
+	malloc_trim(0);
+}
+
+static void trimmed(void *arg MT_UNUSED)
+{
+}
+
+/* A burst (a thousand proxies connect) leaves free pages in the threads' arenas, which the C library
+ * does not give back by itself: do it when the burst is over. */
+static void give_back(struct mt_xds_server *sv)
+{
+	uint64_t sent = atomic_load(&sv->sent_bytes);
+	sv->quiet = sent == sv->ticked_bytes ? sv->quiet + 1 : 0;
+	sv->ticked_bytes = sent;
+	if (sv->quiet == TRIM_TICKS && sent - sv->trimmed_bytes > TRIM_BYTES) {
+		sv->trimmed_bytes = sent;
+		mt_loop_work(sv->loop, trim, trimmed, NULL);
+	}
+}
+
 static void on_tick(void *arg)
 {
 	struct mt_xds_server *sv = arg;
+	give_back(sv);
 	int64_t now = mt_mono(sv->clock);
 	for (struct mt_xds_sub *s = sv->subs; s; s = s->next) {
 		int64_t at = atomic_load(&s->deadline);

@@ -103,11 +103,15 @@ struct mt_xds_server {
 	struct mt_names_table *names;
 	struct mt_set *empty;
 	_Atomic uint64_t last_id;
+	_Atomic uint64_t sent_bytes;                    /* of all streams */
 	struct mt_metric_series *(*series)[MT_XDS_M_N]; /* by type; NULL: no metrics */
 	struct mt_metric_series *streams[2];
 	/* loop */
 	struct mt_xds_sub *subs;
 	struct mt_timer *tick;
+	uint64_t ticked_bytes;  /* sent_bytes at the last tick */
+	uint64_t trimmed_bytes; /* ... when memory was given back last */
+	unsigned quiet;         /* ticks without a response */
 	bool freed;
 };
 
