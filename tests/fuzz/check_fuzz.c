@@ -20,18 +20,19 @@ static const char config[] =
 	"[{handler: l.listchecker, instances: [e.listentry]}]}}\n";
 
 static struct mixer_adapter_env env = { .clock = &mt_clock_system };
+static struct mt_objects objects; /* kept, as all of these, to the end of the process */
+static struct mixer_compiler *compiler;
 static struct mixer_program *program;
 
 static void start(void)
 {
-	struct mt_objects objects = { 0 };
 	struct mt_diags diags = { 0 };
 
 	if (mt_decode_text("fuzz", config, strlen(config), NULL, &objects, &diags) < 0)
 		__builtin_trap();
-	program = mixer_compiler_run(mixer_compiler_new(&(struct mixer_compiler_opts){
-					     .env = &env, .root_namespace = "istio-system" }),
-		objects.v, objects.n);
+	compiler = mixer_compiler_new(
+		&(struct mixer_compiler_opts){ .env = &env, .root_namespace = "istio-system" });
+	program = mixer_compiler_run(compiler, objects.v, objects.n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -2,10 +2,10 @@
  * configuration is wrong. */
 #include "tests/unit/mixer/lab.h"
 
-#define DENIER                                                                                        \
+#define DENIER                                                                                          \
 	"{apiVersion: config.istio.io/v1alpha2, kind: denier, metadata: {name: deny, namespace: shop}," \
-	" spec: {status: {code: 7, message: go away}}}\n---\n"                                        \
-	"{apiVersion: config.istio.io/v1alpha2, kind: checknothing,"                                  \
+	" spec: {status: {code: 7, message: go away}}}\n---\n"                                          \
+	"{apiVersion: config.istio.io/v1alpha2, kind: checknothing,"                                    \
 	" metadata: {name: ask, namespace: shop}, spec: {}}\n---\n"
 #define RULE(name, ns, match)                                                                      \
 	"{apiVersion: config.istio.io/v1alpha2, kind: rule, metadata: {name: " name                \
