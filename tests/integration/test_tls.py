@@ -42,6 +42,8 @@ class Wire:
 
     def close(self):
         self.open = False
+        # A close alone would leave it listening for as long as a thread waits in accept().
+        self.server.shutdown(socket.SHUT_RDWR)
         self.server.close()
 
 

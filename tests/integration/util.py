@@ -71,12 +71,15 @@ def http_request(addr, path="/", method="GET", headers=None, body=None, timeout=
 
 class Net:
     """A /24 of loopback addresses that no other run on this machine has: 127.X.Y.0, held by a lock
-    on a file for as long as the process lives."""
+    on a file for as long as the process lives. Each of one run is another."""
+
+    made = 0
 
     def __init__(self):
         folder = pathlib.Path(tempfile.gettempdir()) / "meltemi-test-nets"
         folder.mkdir(mode=0o777, exist_ok=True)
-        start = os.getpid()
+        start = os.getpid() + Net.made
+        Net.made += 1
         for i in range(100 * 250):
             x, y = 100 + (start + i) // 250 % 100, (start + i) % 250
             lock = os.open(folder / f"127.{x}.{y}", os.O_CREAT | os.O_RDWR, 0o666)
