@@ -17,6 +17,8 @@ struct push_class {
 	struct mt_map *items;  /* name -> struct push_item */
 	struct mt_map *vhosts; /* PILOT_ROUTES: "route/vhost" -> struct push_vhost */
 	struct mt_set *set;    /* NULL until computed */
+	/* Of an inbound class: its set joined with an outbound one, for all views that join the two. */
+	struct mt_set *joined, *joined_with, *joined_own;
 };
 
 struct push_class *push_class_new(enum pilot_table table, const char *key);

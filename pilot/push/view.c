@@ -123,20 +123,31 @@ void push_view_compute(
 	}
 }
 
-/* Both halves of a table as one set; most views have no inbound part and share the outbound one. */
-static struct mt_set *join(struct mt_set *out, struct mt_set *in)
+/* Both halves of a table as one set. The inbound class remembers the last pair: views that differ in
+ * other tables only share the set, and so the differences that are computed from it. */
+static struct mt_set *join(struct mt_set *out, struct push_class *c)
 {
+	struct mt_set *in = c->set;
+
 	if (mt_set_size(in) == 0)
 		return mt_set_ref(out);
 	if (mt_set_size(out) == 0)
 		return mt_set_ref(in);
+	if (c->joined_with == out && c->joined_own == in)
+		return mt_set_ref(c->joined);
+
 	size_t n = mt_set_size(in);
 	struct mt_res **res = mt_reallocarray(NULL, n, sizeof(struct mt_res *));
 	for (size_t i = 0; i < n; i++)
 		res[i] = mt_res_ref(mt_set_at(in, i));
-	struct mt_set *both = mt_set_patch(out, res, n, NULL, 0);
+	mt_set_unref(c->joined);
+	mt_set_unref(c->joined_with);
+	mt_set_unref(c->joined_own);
+	c->joined = mt_set_patch(out, res, n, NULL, 0);
+	c->joined_with = mt_set_ref(out);
+	c->joined_own = mt_set_ref(in);
 	mt_free(res);
-	return both;
+	return mt_set_ref(c->joined);
 }
 
 static const struct {
@@ -171,8 +182,8 @@ bool push_view_snapshot(struct push_view *v, uint64_t id, int64_t made_ns)
 			snap->sets[type] = mt_set_ref(v->snap->sets[type]);
 			continue;
 		}
-		snap->sets[type] = join(v->classes[parts[i].tables[0]]->set,
-			second >= 0 ? v->classes[second]->set : NULL);
+		struct mt_set *out = v->classes[parts[i].tables[0]]->set;
+		snap->sets[type] = second >= 0 ? join(out, v->classes[second]) : mt_set_ref(out);
 		changed = changed ||
 			mt_set_hash(snap->sets[type]) != mt_set_hash(v->snap->sets[type]);
 	}
