@@ -5,6 +5,7 @@
 
 #include "common/base/strs.h"
 #include "common/base/workload.h"
+#include "common/expr/wire.h"
 #include "mixer/attr/parts.h"
 #include "mixer/attr/source.h"
 
@@ -87,14 +88,34 @@ static int64_t duration_of(const Alog__AccessLogCommon *c)
 	return mixer_duration_ns(c->duration ? c->duration : c->time_to_last_downstream_tx_byte);
 }
 
+/* Custom tags whose names are attribute names; `destination` holds several in wire form: what the
+ * endpoint that was chosen says of itself. */
+static void add_tags(struct mixer_facts *f, const Alog__AccessLogCommon *c)
+{
+	for (size_t i = 0; i < c->n_custom_tags; i++) {
+		const char *key = c->custom_tags[i]->key, *value = c->custom_tags[i]->value;
+		struct mt_wire_pair *v;
+		size_t n;
+
+		if (mt_str_empty(value))
+			continue;
+		if (!mt_streq(key, "destination")) {
+			mixer_facts_add(f, key, value);
+			continue;
+		}
+		n = mt_wire_parse(value, strlen(value), f->arena, &v);
+		for (size_t k = 0; k < n; k++)
+			if (mt_str_prefix(v[k].name, "destination."))
+				mixer_facts_add(f, v[k].name, v[k].value);
+	}
+}
+
 static void add_common(struct mixer_facts *f, const Alog__AccessLogCommon *c, const char *workload,
 	const struct mixer_log_opts *o)
 {
 	int64_t ns = duration_of(c);
 
-	for (size_t i = 0; i < c->n_custom_tags; i++)
-		if (!mt_str_empty(c->custom_tags[i]->value))
-			mixer_facts_add(f, c->custom_tags[i]->key, c->custom_tags[i]->value);
+	add_tags(f, c);
 	add_tls(f, c->tls_properties, workload, o);
 	add_addresses(f, c, o);
 	if (o->outbound)

@@ -1,6 +1,7 @@
 /* Attributes of gRPC access log entries. base has what is the same for the whole stream
  * (mixer_reporter_add()); what an entry says of itself is added. Custom tags whose names are attribute
- * names count as attributes: Pilot's way to tell facts about the chosen endpoint. */
+ * names count as attributes; `destination` holds several, in the form of common/expr/wire.h: Pilot's
+ * way to tell facts about the endpoint that was chosen. */
 #pragma once
 
 #include "envoy/data/accesslog/v3/accesslog.pb-c.h"

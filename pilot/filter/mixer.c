@@ -10,9 +10,9 @@
  *   destination.principal, destination.workload.name, destination.workload.namespace,
  *   destination.labels.KEY for each label, context.reporter.kind (inbound or outbound)
  *
- * A report says the same in custom tags of the access log (the connection manager's own facts), and
- * its log name is "inbound", "outbound" or "gateway". Outbound, the destination is the upstream
- * cluster's name.
+ * A report says the same in its log's name, in the form of common/expr/wire.h: that is sent once a
+ * stream. Outbound, the service is the upstream cluster's name, and the workload what the endpoint's
+ * metadata says of it, in the custom tag `destination`, in the same form.
  *
  * Who the source is: `x-meltemi-workload`, set by the source's own proxy from its environment
  * (MELTEMI_WORKLOAD), so that all proxies of a class keep equal routes. It overwrites what the
@@ -24,6 +24,7 @@
 #include "common/base/cidr.h"
 #include "common/base/strs.h"
 #include "common/base/workload.h"
+#include "common/expr/wire.h"
 #include "envoy/extensions/access_loggers/grpc/v3/grpc.pb-c.h"
 #include "envoy/extensions/filters/http/ext_authz/v3/ext_authz.pb-c.h"
 #include "envoy/type/tracing/v3/tracing.pb-c.h"
@@ -199,32 +200,59 @@ const ProtobufCMessage *pilot_mixer_service(
 
 /* ---- reports ---- */
 
+/* What is the same for all entries of a listener stands in the log's name, which is sent once a
+ * stream. */
+static char *log_name(const struct pilot_filter_in *in)
+{
+	struct pilot_job *j = in->j;
+	struct facts f = { 0 };
+	struct mt_buf b = { 0 };
+	if (in->at == PILOT_AT_INBOUND)
+		inbound_facts(j, &f, in->inbound);
+	else
+		fact(j, &f, "context.reporter.kind", "outbound");
+	if (f.n > 1)
+		qsort(f.v, f.n, sizeof(*f.v), fact_cmp);
+	for (size_t i = 0; i < f.n; i++)
+		mt_wire_add(&b, f.v[i].key, f.v[i].value);
+	char *name = mt_arena_strdup(j->a, mt_buf_str(&b));
+	mt_buf_clear(&b);
+	return name;
+}
+
+/* What the endpoint that was chosen says of itself (pilot/translate/endpoint.c). */
+static Etracing__CustomTag *destination_tag(struct pilot_job *j)
+{
+	Etracing__CustomTag *t = pb_new(j->a, etracing__custom_tag);
+	t->tag = pb_s("destination");
+	t->type_case = ETRACING__CUSTOM_TAG__TYPE_METADATA;
+	t->metadata = pb_new(j->a, etracing__custom_tag__metadata);
+	t->metadata->kind = pb_new(j->a, emeta__metadata_kind);
+	t->metadata->kind->kind_case = EMETA__METADATA_KIND__KIND_HOST;
+	t->metadata->kind->host = pb_new(j->a, emeta__metadata_kind__host);
+	t->metadata->metadata_key = pb_new(j->a, emeta__metadata_key);
+	t->metadata->metadata_key->key = pb_s("istio");
+	Emeta__MetadataKey__PathSegment *step =
+		pb_new(j->a, emeta__metadata_key__path_segment);
+	step->segment_case = EMETA__METADATA_KEY__PATH_SEGMENT__SEGMENT_KEY;
+	step->key = pb_s("destination");
+	pb_add(j->a, t->metadata->metadata_key, path, step);
+	return t;
+}
+
 static Grpclog__CommonGrpcAccessLogConfig *log_common(
 	const struct pilot_filter_in *in, const char *cluster)
 {
 	struct pilot_job *j = in->j;
-	struct facts f = { 0 };
 	Grpclog__CommonGrpcAccessLogConfig *c =
 		pb_new(j->a, grpclog__common_grpc_access_log_config);
-	c->log_name = pb_s(in->at == PILOT_AT_INBOUND ? "inbound"
-			: in->at == PILOT_AT_OUTBOUND ? "outbound"
-						      : "gateway");
+	c->log_name = log_name(in);
 	c->grpc_service = pb_grpc(j->a, cluster, 0);
 	c->transport_api_version = CORE__API_VERSION__V3;
 	c->buffer_flush_interval = pb_dur(j->a, MT_NS_PER_SEC);
 	c->buffer_size_bytes = pb_u32(j->a, 16384);
-	if (in->at == PILOT_AT_INBOUND)
-		inbound_facts(j, &f, in->inbound);
-	if (f.n > 1)
-		qsort(f.v, f.n, sizeof(*f.v), fact_cmp);
-	for (size_t i = 0; i < f.n; i++) {
-		Etracing__CustomTag *t = pb_new(j->a, etracing__custom_tag);
-		t->tag = pb_s(f.v[i].key);
-		t->type_case = ETRACING__CUSTOM_TAG__TYPE_LITERAL;
-		t->literal = pb_new(j->a, etracing__custom_tag__literal);
-		t->literal->value = pb_s(f.v[i].value);
-		pb_add(j->a, c, custom_tags, t);
-	}
+	if (in->at != PILOT_AT_INBOUND)
+		pb_add(j->a, c, custom_tags, destination_tag(j));
 	return c;
 }
 

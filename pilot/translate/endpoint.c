@@ -9,6 +9,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/strs.h"
+#include "common/expr/wire.h"
 #include "pilot/translate/cluster.h"
 
 static const Nw__Subset *find_subset(const struct pilot_dr *dr, const char *name, uint32_t *ret_id)
@@ -41,7 +42,8 @@ static uint64_t endpoints_fp(struct pilot_job *j, const struct pilot_cluster_ref
 	const struct pilot_dr *dr =
 		*ref->subset ? pilot_job_dr(j, s->hostname, (int)ref->svc) : NULL;
 	uint64_t h = mt_hash_mix(pilot_world_eps(j->w, ref->svc)->hash, s->hash);
-	return mt_hash_mix(mt_hash_mix(h, j->ix->auth_hash), dr ? dr->hash : 0);
+	h = mt_hash_mix(mt_hash_mix(h, j->ix->auth_hash), dr ? dr->hash : 0);
+	return mt_hash_mix(h, j->mesh->mixer_report != NULL);
 }
 
 /* PASSTHROUGH turns a discovered cluster into one without endpoints. */
@@ -109,6 +111,28 @@ static bool takes_mtls(struct pilot_job *j, const struct pilot_service *s,
 	return pilot_index_mtls(j->ix, &q, &id) != PILOT_MTLS_DISABLE;
 }
 
+/* What a report of the calling proxy says of the endpoint that it chose: pilot/filter/mixer.c makes its
+ * access logs carry this. */
+static const char *describe(struct pilot_job *j, const struct pilot_endpoint *e)
+{
+	static const char *const labels[] = { "app", "version" };
+	struct mt_buf b = { 0 };
+	mt_wire_add(&b, "destination.workload.name", e->workload);
+	mt_wire_add(&b, "destination.workload.namespace", e->ns);
+	if (e->mtls && *e->service_account)
+		mt_wire_add(&b, "destination.principal",
+			mt_str_prefix(e->service_account, "spiffe://")
+				? e->service_account
+				: mt_arena_printf(j->a, "spiffe://%s/ns/%s/sa/%s",
+					  j->mesh->trust_domain, e->ns, e->service_account));
+	for (size_t i = 0; i < MT_ARRAY_SIZE(labels); i++)
+		mt_wire_add_entry(&b, "destination.labels", labels[i],
+			pilot_label(e->labels, e->nlabels, labels[i]));
+	const char *text = mt_arena_strdup(j->a, mt_buf_str(&b));
+	mt_buf_clear(&b);
+	return text;
+}
+
 static Endpoint__LbEndpoint *lb_endpoint(struct pilot_job *j, const struct pilot_service *s,
 	const struct pilot_endpoint *e, size_t port)
 {
@@ -123,7 +147,10 @@ static Endpoint__LbEndpoint *lb_endpoint(struct pilot_job *j, const struct pilot
 	if (e->unhealthy)
 		m->health_status = CORE__HEALTH_STATUS__UNHEALTHY;
 	if (takes_mtls(j, s, e, port))
-		m->metadata = pb_metadata(j->a, "envoy.transport_socket_match", "tlsMode", "istio");
+		pb_metadata_add(
+			j->a, &m->metadata, "envoy.transport_socket_match", "tlsMode", "istio");
+	if (j->mesh->mixer_report)
+		pb_metadata_add(j->a, &m->metadata, "istio", "destination", describe(j, e));
 	return m;
 }
 

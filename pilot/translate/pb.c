@@ -177,15 +177,15 @@ Google__Protobuf__Struct *pb_struct1(struct mt_arena *a, const char *key, const 
 	return s;
 }
 
-Core__Metadata *pb_metadata(
-	struct mt_arena *a, const char *name, const char *key, const char *value)
+void pb_metadata_add(struct mt_arena *a, Core__Metadata **m, const char *name, const char *key,
+	const char *value)
 {
-	Core__Metadata *m = pb_new(a, core__metadata);
 	Core__Metadata__FilterMetadataEntry *e = pb_new(a, core__metadata__filter_metadata_entry);
+	if (!*m)
+		*m = pb_new(a, core__metadata);
 	e->key = pb_s(name);
 	e->value = pb_struct1(a, key, value);
-	pb_add(a, m, filter_metadata, e);
-	return m;
+	pb_add(a, *m, filter_metadata, e);
 }
 
 Core__TransportSocket *pb_socket(

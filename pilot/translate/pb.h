@@ -55,9 +55,9 @@ Matcher__StringMatcher *pb_exact(struct mt_arena *a, const char *s);
 Matcher__StringMatcher *pb_prefix(struct mt_arena *a, const char *s);
 Core__HeaderValueOption *pb_header(
 	struct mt_arena *a, const char *key, const char *value, bool append);
-/* filter_metadata[name].{key: value} */
-Core__Metadata *pb_metadata(
-	struct mt_arena *a, const char *name, const char *key, const char *value);
+/* Adds filter_metadata[name].{key: value}; names in ascending order, *m NULL before the first. */
+void pb_metadata_add(struct mt_arena *a, Core__Metadata **m, const char *name, const char *key,
+	const char *value);
 Google__Protobuf__Struct *pb_struct1(struct mt_arena *a, const char *key, const char *value);
 Core__TransportSocket *pb_socket(
 	struct mt_arena *a, const char *name, const ProtobufCMessage *config);

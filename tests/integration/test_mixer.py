@@ -149,6 +149,43 @@ def test_metrics_add_up(mesh):
                for line in mine), mine
 
 
+def test_source_and_destination_report_the_same(mesh):
+    """The caller's proxy knows the workload behind the endpoint that it chose. (Which
+    workload by name it knows where the endpoint has the label service.istio.io/workload-name.)"""
+    want = {"source_app": "client", "source_workload": "client-v1", "destination_app": "reviews",
+            "destination_version": "v1", "destination_workload_namespace": "default",
+            "destination_principal": "cluster.local/ns/default/sa/reviews",
+            "source_principal": "cluster.local/ns/default/sa/client", "response_code": "200",
+            "destination_service": "reviews.default.svc.cluster.local"}
+
+    def sides():
+        return [counted(mesh, reporter=side, **want) for side in ("source", "destination")]
+    start = sides()
+    for _ in range(25):
+        assert mesh.client.get("reviews").status == 200
+    wait_for(lambda: sides()[0] - start[0] >= 25 and sides()[0] == sides()[1], 10,
+             what=f"both sides count the same; {sides()} from {start}")
+
+
+def test_headers_that_rules_change(mesh, denied):
+    denied([obj("rule", "tag", {
+        "match": 'destination.labels["app"] == "reviews"',
+        "requestHeaderOperations": [
+            {"name": "x-caller", "values": ['source.workload.name | "nobody"']},
+            {"name": "x-more", "values": ['"b"'], "operation": "APPEND"},
+            {"name": "x-secret", "operation": "REMOVE"}],
+        "responseHeaderOperations": [{"name": "x-decided-by", "values": ['"mixer"']}]})])
+
+    def tagged():
+        r = mesh.client.get("reviews", headers={"x-caller": "forged", "x-more": "a",
+                                                "x-secret": "1"})
+        have = {k.lower(): v for k, v in r.json()["headers"].items()}
+        return (have.get("x-caller"), "x-secret" in have,
+                {k.lower(): v for k, v in r.headers.items()}.get("x-decided-by"),
+                have.get("x-more", "").replace(" ", "")) == ("client-v1", False, "mixer", "a,b")
+    mesh.eventually(tagged, what="the headers are changed")
+
+
 def test_away_and_fail_open_loses_nothing(mesh):
     run = load(mesh, mesh.client, "reviews", "/", 200, "--connections", "50")
     wait_for(lambda: mesh.reviews.stats()["total"] > 100)

@@ -173,6 +173,18 @@ START_TEST(custom_tags_are_facts)
 	IS("destination.uid", "(absent)");
 	IS("source.principal", "(absent)");
 	stop(&x);
+	/* Several in one, about the destination only. */
+	start(&x, "{" NODE ", \"logName\": \"outbound\"}", "");
+	http(&x,
+		"{\"commonProperties\": {\"customTags\": {\"destination\": "
+		"\"destination.workload.name=details-v1&destination.labels.app=details&"
+		"destination.principal=spiffe%3A%2F%2Fcluster.local%2Fns%2Fa%2Fsa%2Fb&"
+		"source.principal=forged\"}}}");
+	IS("destination.workload.name", "details-v1");
+	IS("destination.labels", "{\"app\":\"details\"}");
+	IS("destination.principal", "cluster.local/ns/a/sa/b");
+	IS("source.principal", "(absent)");
+	stop(&x);
 }
 END_TEST
 
