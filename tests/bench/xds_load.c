@@ -3,6 +3,9 @@
  *
  *   xds_load --target 127.0.0.1:15010 --streams 1000 --variant delta --namespaces 1 --localities 1
  *
+ * With --ca, --token and --bundle the connections are mutual TLS, all with the one identity that the
+ * token is for (whose namespace must be ns-0: so --namespaces 1).
+ *
  * It speaks JSON, one object a line, on its standard output; times are CLOCK_MONOTONIC nanoseconds, so
  * that another process can compare them with its own clock:
  *   {"event": "ready", "streams": N, "start_ns": T, "first_ns": T, "last_ns": T}
@@ -25,6 +28,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/ident/ident.h"
 #include "envoy/config/core/v3/core.pb-c.h"
 #include "tests/unit/xds/fake_envoy.h"
 
@@ -39,7 +43,8 @@ static struct {
 	const char *target;
 	const char *variant;
 	int streams, namespaces, localities, threads;
-} opt = { "127.0.0.1:15010", "delta", 1, 1, 1, 2 };
+	const char *ca, *token, *bundle; /* NULL: plaintext */
+} opt = { "127.0.0.1:15010", "delta", 1, 1, 1, 2, NULL, NULL, NULL };
 
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -263,7 +268,9 @@ static int arguments(int argc, char **argv)
 		int *number;
 	} flags[] = { { "--target", &opt.target, NULL }, { "--variant", &opt.variant, NULL },
 		{ "--streams", NULL, &opt.streams }, { "--namespaces", NULL, &opt.namespaces },
-		{ "--localities", NULL, &opt.localities }, { "--threads", NULL, &opt.threads } };
+		{ "--localities", NULL, &opt.localities }, { "--threads", NULL, &opt.threads },
+		{ "--ca", &opt.ca, NULL }, { "--token", &opt.token, NULL },
+		{ "--bundle", &opt.bundle, NULL } };
 	for (int i = 1; i < argc; i += 2) {
 		size_t k = 0;
 		while (k < MT_ARRAY_SIZE(flags) && strcmp(argv[i], flags[k].flag) != 0)
@@ -276,6 +283,39 @@ static int arguments(int argc, char **argv)
 			return -1;
 	}
 	return strcmp(opt.variant, "sotw") == 0 || strcmp(opt.variant, "delta") == 0 ? 0 : -1;
+}
+
+/* ---- mutual TLS ---- */
+
+static void on_identity(void *ctx, const struct mt_ident_event *ev)
+{
+	if (!ev->identity)
+		fprintf(stderr, "xds_load: no certificate yet: %s\n", ev->err->msg);
+	else
+		mt_loop_stop(ctx);
+}
+
+/* Returns when there is a certificate; the loop is not needed afterwards. NULL: refused at once. */
+static struct mt_ident *identity(struct mt_rpc_env *env, struct mt_loop *loop)
+{
+	struct mt_ident *ident = NULL;
+	struct mt_err err = { 0 };
+	const struct mt_ident_opts o = { .loop = loop,
+		.env = env,
+		.ca_addr = opt.ca,
+		.trust_domain = "cluster.local",
+		.identity = "",
+		.join_token_file = opt.token,
+		.trust_bundle = opt.bundle,
+		.event = on_identity,
+		.ctx = loop };
+
+	if (mt_ident_start(&o, &ident, &err) < 0) {
+		fprintf(stderr, "xds_load: %s\n", err.msg);
+		return NULL;
+	}
+	mt_loop_run(loop);
+	return ident;
 }
 
 int main(int argc, char **argv)
@@ -293,9 +333,17 @@ int main(int argc, char **argv)
 	times = mt_alloc((size_t)opt.streams * sizeof(*times));
 	expected_type = -1;
 	expectation = 1;
+	struct mt_loop *loop = opt.ca ? mt_loop_new(&mt_clock_system) : NULL;
+	struct mt_ident *ident = loop ? identity(env, loop) : NULL;
+	if (loop && !ident)
+		return 1;
 	int64_t start = now();
 	for (int i = 0; i < opt.streams; i++) {
-		struct mt_rpc_channel_opts co = { 0 };
+		static const char *const pilot[] = {
+			"spiffe://cluster.local/ns/istio-system/sa/istio-pilot-service-account", NULL
+		};
+		struct mt_rpc_channel_opts co = { .identity = ident ? mt_ident_slot(ident) : NULL,
+			.server_ids = ident ? pilot : NULL };
 		struct mt_err err = { 0 };
 		if (mt_rpc_channel_new(env, opt.target, &co, &proxies[i].channel, &err) < 0) {
 			fprintf(stderr, "xds_load: %s\n", err.msg);
@@ -319,7 +367,10 @@ int main(int argc, char **argv)
 		mt_rpc_channel_free(proxies[i].channel);
 		mt_free(nodes[i]);
 	}
+	mt_ident_stop(ident);
 	mt_rpc_env_free(env);
+	if (loop)
+		mt_loop_free(loop);
 	mt_free(nodes);
 	mt_free(proxies);
 	mt_free(times);
