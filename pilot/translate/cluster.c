@@ -142,23 +142,23 @@ static void outbound_tls(struct pilot_job *j, Cluster__Cluster *c,
 	}
 	switch (tls->mode) {
 	case NW__CLIENT_TLSSETTINGS__TLSMODE__ISTIO_MUTUAL:
-		if (j->p->sds) {
+		if (j->p->sds)
 			c->transport_socket = pilot_tls_mesh_upstream(j, s, eps, tls, sni, h2);
-			break;
-		}
-		/* No agent, no certificate: nothing is reached, rather than in plaintext. */
-		c->type = CLUSTER__CLUSTER__DISCOVERY_TYPE__STATIC;
-		c->eds_cluster_config = NULL;
-		c->load_assignment = NULL;
-		pilot_job_note(j, s->id, PILOT_NOTE_IGNORED, "",
-			"%s asks for mutual TLS, the proxy has no certificates", s->hostname);
 		break;
 	case NW__CLIENT_TLSSETTINGS__TLSMODE__SIMPLE:
 	case NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL:
 		c->transport_socket = pilot_tls_upstream(j, tls, s->hostname, h2);
 		break;
-	default: break;
+	default: return; /* DISABLE */
 	}
+	if (c->transport_socket)
+		return;
+	/* No agent, no certificate: nothing is reached, rather than in plaintext. */
+	c->type = CLUSTER__CLUSTER__DISCOVERY_TYPE__STATIC;
+	c->eds_cluster_config = NULL;
+	c->load_assignment = NULL;
+	pilot_job_note(j, s->id, PILOT_NOTE_IGNORED, "",
+		"%s asks for TLS with a certificate that the proxy does not have", s->hostname);
 }
 
 static Cluster__Cluster *build_outbound(

@@ -132,37 +132,78 @@ Core__TransportSocket *pilot_tls_daemon(struct pilot_job *j, const char *spiffe_
 	return upstream(j, c, NULL);
 }
 
+/* ---- certificates in files ----
+ * With an agent they travel over SDS, so that a changed file is noticed; without one Envoy reads the
+ * files itself when the resource arrives. */
+
+static Core__DataSource *file(struct pilot_job *j, const char *path)
+{
+	Core__DataSource *d = pb_new(j->a, core__data_source);
+	d->specifier_case = CORE__DATA_SOURCE__SPECIFIER_FILENAME;
+	d->filename = pb_s(path);
+	return d;
+}
+
+static void file_cert(
+	struct pilot_job *j, Tls__CommonTlsContext *c, const char *cert, const char *key)
+{
+	if (j->p->sds) {
+		pb_add(j->a, c, tls_certificate_sds_secret_configs,
+			sds(j, mt_arena_printf(j->a, "file-cert:%s~%s", cert, key)));
+		return;
+	}
+	Tls__TlsCertificate *t = pb_new(j->a, tls__tls_certificate);
+	t->certificate_chain = file(j, cert);
+	t->private_key = file(j, key);
+	pb_add(j->a, c, tls_certificates, t);
+}
+
+static void file_roots(struct pilot_job *j, Tls__CommonTlsContext *c,
+	Tls__CertificateValidationContext *v, const char *path)
+{
+	if (j->p->sds) {
+		set_validation(j, c, v, mt_arena_printf(j->a, "file-root:%s", path));
+		return;
+	}
+	v->trusted_ca = file(j, path);
+	c->validation_context_type_case =
+		TLS__COMMON_TLS_CONTEXT__VALIDATION_CONTEXT_TYPE_VALIDATION_CONTEXT;
+	c->validation_context = v;
+}
+
+static Tls__CertificateValidationContext *named(struct pilot_job *j, char **sans, size_t n)
+{
+	Tls__CertificateValidationContext *v = pb_new(j->a, tls__certificate_validation_context);
+	for (size_t i = 0; i < n; i++)
+		add_san(j, v,
+			strstr(sans[i], "://") ? TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI
+					       : TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__DNS,
+			pb_exact(j->a, sans[i]));
+	return v;
+}
+
 Core__TransportSocket *pilot_tls_upstream(
 	struct pilot_job *j, const Nw__ClientTLSSettings *tls, const char *host, bool h2)
 {
 	Tls__CommonTlsContext *c = common(j);
-	const char *root = NULL;
+	bool mutual = tls->mode == NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL;
+	Tls__CertificateValidationContext *v =
+		named(j, tls->subject_alt_names, tls->n_subject_alt_names);
 	if (*tls->credential_name) {
-		if (tls->mode == NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL)
+		if (!j->p->sds)
+			return NULL;
+		if (mutual)
 			pb_add(j->a, c, tls_certificate_sds_secret_configs,
 				sds(j,
 					mt_arena_printf(
 						j->a, "kubernetes://%s", tls->credential_name)));
-		root = mt_arena_printf(j->a, "kubernetes://%s-cacert", tls->credential_name);
+		set_validation(j, c, v,
+			mt_arena_printf(j->a, "kubernetes://%s-cacert", tls->credential_name));
 	} else {
-		if (tls->mode == NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL)
-			pb_add(j->a, c, tls_certificate_sds_secret_configs,
-				sds(j,
-					mt_arena_printf(j->a, "file-cert:%s~%s",
-						tls->client_certificate, tls->private_key)));
+		if (mutual)
+			file_cert(j, c, tls->client_certificate, tls->private_key);
 		if (*tls->ca_certificates)
-			root = mt_arena_printf(j->a, "file-root:%s", tls->ca_certificates);
-	}
-	if (root) {
-		Tls__CertificateValidationContext *v =
-			pb_new(j->a, tls__certificate_validation_context);
-		for (size_t i = 0; i < tls->n_subject_alt_names; i++)
-			add_san(j, v,
-				strstr(tls->subject_alt_names[i], "://")
-					? TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI
-					: TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__DNS,
-				pb_exact(j->a, tls->subject_alt_names[i]));
-		set_validation(j, c, v, root);
+			file_roots(j, c, v, tls->ca_certificates);
 	}
 	if (h2)
 		pb_add(j->a, c, alpn_protocols, pb_s("h2"));
@@ -206,41 +247,44 @@ static void server_params(Tls__CommonTlsContext *c, const Nw__ServerTLSSettings 
 	c->tls_params->cipher_suites = tls->cipher_suites;
 }
 
+static Core__TransportSocket *no_certificate(struct pilot_job *j, const struct pilot_gw_server *s,
+	enum pilot_note_kind kind, const char *why)
+{
+	pilot_job_note(
+		j, s->gw->id, kind, "spec.servers", "port %u: %s", s->spec->port->number, why);
+	return NULL;
+}
+
 Core__TransportSocket *pilot_tls_server(
 	struct pilot_job *j, const struct pilot_gw_server *s, bool http)
 {
 	const Nw__ServerTLSSettings *tls = s->spec->tls;
 	bool mutual = tls->mode == NW__SERVER_TLSSETTINGS__TLSMODE__MUTUAL;
-	if (tls->mode == NW__SERVER_TLSSETTINGS__TLSMODE__ISTIO_MUTUAL)
+	bool mesh = tls->mode == NW__SERVER_TLSSETTINGS__TLSMODE__ISTIO_MUTUAL;
+	if (!j->p->sds && (mesh || *tls->credential_name))
+		return no_certificate(j, s, PILOT_NOTE_PENDING,
+			"the proxy has no agent that serves certificates");
+	if (mesh)
 		return pilot_tls_mesh_downstream(j, http);
 	Tls__CommonTlsContext *c = common(j);
+	Tls__CertificateValidationContext *v =
+		named(j, tls->subject_alt_names, tls->n_subject_alt_names);
 	server_params(c, tls);
-	const char *root = NULL;
 	if (*tls->credential_name) {
 		pb_add(j->a, c, tls_certificate_sds_secret_configs,
 			sds(j, mt_arena_printf(j->a, "kubernetes://%s", tls->credential_name)));
-		root = mt_arena_printf(j->a, "kubernetes://%s-cacert", tls->credential_name);
-	} else if (*tls->server_certificate && *tls->private_key) {
-		pb_add(j->a, c, tls_certificate_sds_secret_configs,
-			sds(j,
-				mt_arena_printf(j->a, "file-cert:%s~%s", tls->server_certificate,
-					tls->private_key)));
-		root = mt_arena_printf(j->a, "file-root:%s", tls->ca_certificates);
+		if (mutual)
+			set_validation(j, c, v,
+				mt_arena_printf(
+					j->a, "kubernetes://%s-cacert", tls->credential_name));
+	} else if (!*tls->server_certificate || !*tls->private_key) {
+		return no_certificate(j, s, PILOT_NOTE_INVALID, "names no certificate");
+	} else if (mutual && !*tls->ca_certificates) {
+		return no_certificate(j, s, PILOT_NOTE_INVALID, "MUTUAL names no caCertificates");
 	} else {
-		pilot_job_note(j, s->gw->id, PILOT_NOTE_INVALID, "spec.servers",
-			"port %u names no certificate", s->spec->port->number);
-		return NULL;
-	}
-	if (mutual) {
-		Tls__CertificateValidationContext *v =
-			pb_new(j->a, tls__certificate_validation_context);
-		for (size_t i = 0; i < tls->n_subject_alt_names; i++)
-			add_san(j, v,
-				strstr(tls->subject_alt_names[i], "://")
-					? TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI
-					: TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__DNS,
-				pb_exact(j->a, tls->subject_alt_names[i]));
-		set_validation(j, c, v, root);
+		file_cert(j, c, tls->server_certificate, tls->private_key);
+		if (mutual)
+			file_roots(j, c, v, tls->ca_certificates);
 	}
 	if (http)
 		http_alpn(j, c);

@@ -11,7 +11,7 @@ Core__TransportSocket *pilot_tls_mesh_upstream(struct pilot_job *j, const struct
 	bool h2);
 /* A named daemon: its SPIFFE id. */
 Core__TransportSocket *pilot_tls_daemon(struct pilot_job *j, const char *spiffe_id);
-/* DestinationRule modes SIMPLE and MUTUAL. */
+/* DestinationRule modes SIMPLE and MUTUAL. NULL: its credential needs an agent and there is none. */
 Core__TransportSocket *pilot_tls_upstream(
 	struct pilot_job *j, const Nw__ClientTLSSettings *tls, const char *host, bool h2);
 /* Inbound: the client must show a certificate of the mesh. http: offers h2 and http/1.1. */
