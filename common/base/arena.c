@@ -63,6 +63,14 @@ struct mt_arena *mt_arena_new(size_t limit)
 	return a;
 }
 
+struct mt_arena *mt_arena_new_sized(size_t limit, size_t size)
+{
+	struct mt_arena *a = mt_arena_new(limit);
+
+	a->next_size = MT_MAX(MT_MIN(size, (size_t)BLOCK_MAX), 4 * (size_t)ALIGN);
+	return a;
+}
+
 static void free_blocks(struct block *b)
 {
 	while (b) {

@@ -14,6 +14,8 @@
 struct mt_arena;
 
 struct mt_arena *mt_arena_new(size_t limit);
+/* The same for what is to be kept, with a first block for about `size` bytes instead of a page. */
+struct mt_arena *mt_arena_new_sized(size_t limit, size_t size);
 void mt_arena_free(struct mt_arena *a); /* NULL allowed */
 MT_DEFINE_FREEP(struct mt_arena *, mt_arena_freep, mt_arena_free)
 

@@ -140,12 +140,15 @@ int mt_feed_unpack(const struct mt_kind *k, const void *p, size_t n, struct mt_o
 	if (strcmp(slash ? slash + 1 : r->body->type_url, k->spec->name) != 0)
 		return mt_fail(err, MT_INVALID, "body", "%.200s where %s is expected",
 			r->body->type_url, k->spec->name);
-	o = mt_object_new(k);
+	/* Once into scratch, to know its size: objects are many, and they stay. */
+	size_t before = mt_arena_used(a);
+	if (!mt_pb_unpack(k->spec, a, r->body->value.data, r->body->value.len, err))
+		return MT_INVALID;
+	o = mt_object_new(k, mt_arena_used(a) - before + 3 * (n - r->body->value.len));
 	code = metadata_read(o, r->metadata, err);
-	if (code == 0 &&
-		!(o->spec = mt_pb_unpack(
-			  k->spec, o->arena, r->body->value.data, r->body->value.len, err)))
-		code = MT_INVALID;
+	if (code == 0)
+		o->spec = protobuf_c_message_unpack(
+			k->spec, mt_arena_pb(o->arena), r->body->value.len, r->body->value.data);
 	if (code < 0) {
 		mt_object_unref(o);
 		return code;

@@ -57,7 +57,7 @@ int mt_text_read(const char *file, const char *text, size_t n,
 struct mt_node *mt_node_from_json(const json_t *j, struct mt_arena *a, size_t depth);
 json_t *mt_node_to_json(const struct mt_node *n);
 
-/* Fills weight and height; returns 0 or MT_LIMIT with the fault in err_msg. */
+/* Fills weight and height from those of what lies below. */
 void mt_node_measure(struct mt_node *n);
 /* First pair whose key stands twice, or NULL. */
 const struct mt_pair *mt_node_duplicate(const struct mt_node *map);

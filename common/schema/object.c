@@ -10,9 +10,9 @@
 #include "common/schema/pb.h"
 #include "common/schema/places.h"
 
-struct mt_object *mt_object_new(const struct mt_kind *kind)
+struct mt_object *mt_object_new(const struct mt_kind *kind, size_t size)
 {
-	struct mt_arena *a = mt_arena_new(0);
+	struct mt_arena *a = mt_arena_new_sized(0, size + sizeof(struct mt_object));
 	struct mt_object *o = MT_ANEW(a, struct mt_object);
 
 	mt_ref_init(&o->ref);

@@ -34,7 +34,8 @@ struct mt_object {
 
 /* For those who make objects: fill what mt_object_new() returns (all of it in its arena), then seal it:
  * labels and annotations are sorted, the hash is computed, and it is immutable from then on. */
-struct mt_object *mt_object_new(const struct mt_kind *kind);
+struct mt_object *mt_object_new(
+	const struct mt_kind *kind, size_t size); /* about how many bytes it will have */
 void mt_object_seal(struct mt_object *o);
 
 struct mt_object *mt_object_ref(const struct mt_object *o);
