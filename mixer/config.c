@@ -40,6 +40,16 @@ static void tell(struct mixer *m)
 	m->said = now;
 }
 
+/* Handlers that are gone do not ail. */
+static void forget(struct mixer *m)
+{
+	struct mt_map_it it = { 0 };
+
+	while (mt_map_next(m->health, &it))
+		if (!mixer_compiler_has(m->compiler, it.key))
+			mt_free(mt_map_del(m->health, it.key));
+}
+
 static void compile(void *arg)
 {
 	struct mixer *m = arg;
@@ -61,6 +71,7 @@ static void compile(void *arg)
 	mixer_slot_set(m->serve.slot, p);
 	mt_metric_add(mt_daemon_metrics(m->d), METRIC_mixer_config_program_count, 1);
 	tell(m);
+	forget(m);
 	mt_daemon_ready(m->d, "configuration", true, "");
 }
 

@@ -393,6 +393,11 @@ const struct mt_diags *mixer_compiler_diags(const struct mixer_compiler *c)
 	return &c->diags;
 }
 
+bool mixer_compiler_has(const struct mixer_compiler *c, const char *handler)
+{
+	return mt_map_get(c->handlers, handler) != NULL;
+}
+
 /* ---- pages ---- */
 
 static json_t *names_json(const struct mt_map *m)

@@ -26,5 +26,7 @@ struct mixer_program *mixer_compiler_run(
 const struct mt_diags *mixer_compiler_diags(const struct mixer_compiler *c);
 /* {"handlers": [...], "instances": [...], "errors": [...]} for the debug page. */
 json_t *mixer_compiler_json(const struct mixer_compiler *c);
+/* Is a handler of this full name in force? */
+bool mixer_compiler_has(const struct mixer_compiler *c, const char *handler);
 /* The kinds to ask for; returns how many were written, at most max. */
 size_t mixer_compiler_kinds(enum mt_kind_id *ret, size_t max);

@@ -1,5 +1,6 @@
 """Mixer: verdicts decided through two sidecars, metrics that add up, and its absence."""
 import re
+import socket
 
 import pytest
 
@@ -36,6 +37,8 @@ def mesh(net, tmp, apps):
     m = TlsMesh(net, tmp, apps, mixer=True)
     m.client, m.other = m.workload("client"), m.workload("other")
     m.reviews, m.ratings = m.workload("reviews"), m.workload("ratings")
+    m.tcp_targets["client-v1"] = {"db"}
+    m.db = m.workload("db", tcp=True)
     m.apply("rules", BASE + [STRICT])
     m.apply("mesh", [mesh_config(m, True)])
     m.apply("telemetry", (ROOT / "deploy/local/mesh/telemetry.yaml").read_text())
@@ -107,11 +110,10 @@ def test_list_of_versions(mesh, denied):
     assert mesh.client.get("reviews").status == 200
 
 
-def counted(mesh, **want):
-    """Sum of istio_requests_total over the series with these labels."""
+def counted(mesh, name="istio_requests_total", **want):
+    """Sum of a counter over the series with these labels."""
     total = 0
-    for labels, value in mesh.metric(None, "istio_requests_total",
-                                     mesh.prometheus_addr).items():
+    for labels, value in mesh.metric(None, name, mesh.prometheus_addr).items():
         have = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         if all(have.get(k) == v for k, v in want.items()):
             total += value
@@ -165,6 +167,26 @@ def test_source_and_destination_report_the_same(mesh):
         assert mesh.client.get("reviews").status == 200
     wait_for(lambda: sides()[0] - start[0] >= 25 and sides()[0] == sides()[1], 10,
              what=f"both sides count the same; {sides()} from {start}")
+
+
+def test_bytes_of_connections(mesh):
+    # A connection has no header that says which workload its source is: the certificate says who.
+    sides = [{"reporter": "destination", "connection_security_policy": "mutual_tls",
+              "source_principal": "cluster.local/ns/default/sa/client"},
+             {"reporter": "source", "source_app": "client"}]
+    names = ("istio_tcp_received_bytes_total", "istio_tcp_sent_bytes_total")
+    ip, port = mesh.client.outbound_tcp.split(":")
+    with socket.create_connection((ip, int(port)), timeout=5) as s:
+        s.sendall(b"hello" * 200)
+        s.shutdown(socket.SHUT_WR)
+        got = b""
+        while chunk := s.recv(65536):
+            got += chunk
+    assert len(got) >= 1000
+    for side in sides:
+        wait_for(lambda: [counted(mesh, name=n, destination_app="db", **side)
+                          for n in names] == [1000, len(got)], 10,
+                 what=f"{side}: bytes are counted; sent 1000, received {len(got)}")
 
 
 def test_headers_that_rules_change(mesh, denied):
