@@ -232,8 +232,7 @@ static Etracing__CustomTag *destination_tag(struct pilot_job *j)
 	t->metadata->kind->host = pb_new(j->a, emeta__metadata_kind__host);
 	t->metadata->metadata_key = pb_new(j->a, emeta__metadata_key);
 	t->metadata->metadata_key->key = pb_s("istio");
-	Emeta__MetadataKey__PathSegment *step =
-		pb_new(j->a, emeta__metadata_key__path_segment);
+	Emeta__MetadataKey__PathSegment *step = pb_new(j->a, emeta__metadata_key__path_segment);
 	step->segment_case = EMETA__METADATA_KEY__PATH_SEGMENT__SEGMENT_KEY;
 	step->key = pb_s("destination");
 	pb_add(j->a, t->metadata->metadata_key, path, step);
