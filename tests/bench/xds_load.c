@@ -340,7 +340,8 @@ int main(int argc, char **argv)
 	int64_t start = now();
 	for (int i = 0; i < opt.streams; i++) {
 		static const char *const pilot[] = {
-			"spiffe://cluster.local/ns/istio-system/sa/istio-pilot-service-account", NULL
+			"spiffe://cluster.local/ns/istio-system/sa/istio-pilot-service-account",
+			NULL
 		};
 		struct mt_rpc_channel_opts co = { .identity = ident ? mt_ident_slot(ident) : NULL,
 			.server_ids = ident ? pilot : NULL };
