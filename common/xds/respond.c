@@ -204,7 +204,8 @@ static bool compose(struct draft *f, const struct mt_xds_step *step, bool full_s
 		take_holdings(f, step->drop);
 	else
 		take_diff(f, f->step);
-	if (t->first)
+	/* Covered, and as many: then none of them is missing. */
+	if (t->first && !(f->shared && f->shared->n == mt_names_size(t->names)))
 		take_names(f, t->names, true);
 	take_names(f, t->pending, false);
 	if (t->unknown)
