@@ -169,7 +169,7 @@ up: deps
 	@exec deploy/local/up $(if $(PORT),--port $(PORT)) $(UP)
 
 down:
-	@exec deploy/local/down
+	@exec deploy/local/down $(if $(PORT),--port $(PORT)) $(UP)
 
 check: deps
 	+@MAKE='$(MAKE)' tools/check

@@ -20,6 +20,10 @@ int ctl_validate(int argc, char **argv)
 
 	if (!o)
 		return r;
+	if (ctl_only_files("validate", &v, o) < 0) {
+		mt_options_free(o);
+		return 2;
+	}
 	r = ctl_objects_read("validate", &v.file, &objs);
 	if (r == 0)
 		printf("%zu object%s valid\n", objs.n, objs.n == 1 ? "" : "s");
@@ -40,8 +44,9 @@ static int put_all(const char *galley, const struct mt_objects *objs)
 			printf("%s applied\n", title);
 			continue;
 		}
-		fprintf(stderr, "%s: ", title);
-		failed = ctl_fail("apply", &err);
+		fprintf(stderr, "meltemi apply: %s: %s%s%s\n", title, err.path,
+			err.path[0] ? ": " : "", err.msg);
+		failed = 1;
 		if (err.code == MT_UNAVAILABLE)
 			break;
 	}
@@ -59,6 +64,10 @@ int ctl_apply(int argc, char **argv)
 
 	if (!o)
 		return r;
+	if (ctl_only_files("apply", &v, o) < 0) {
+		mt_options_free(o);
+		return 2;
+	}
 	r = ctl_objects_read("apply", &v.file, &objs);
 	if (r > 0)
 		fprintf(stderr, "meltemi apply: nothing was applied\n");
@@ -75,7 +84,7 @@ static int delete_one(const char *galley, const struct mt_kind *k, const char *n
 	struct mt_err err = { 0 };
 	json_t *answer = NULL;
 
-	if (ctl_http_json("DELETE", url, &answer, &err) < 0)
+	if (ctl_http_where(ctl_http_json("DELETE", url, &answer, &err), "Galley", "--galley", &err) < 0)
 		return ctl_fail("delete", &err);
 	json_decref(answer);
 	printf("%s %s%s%s deleted\n", k->kind, ns, *ns ? "/" : "", name);
@@ -91,10 +100,8 @@ static int delete_named(const struct object_options *v, const char *const *rest,
 		fprintf(stderr, "meltemi delete: say -f FILE, or KIND NAME\n");
 		return 2;
 	}
-	if (!k) {
-		fprintf(stderr, "meltemi delete: there is no kind \"%s\"\n", rest[0]);
-		return 2;
-	}
+	if (!k)
+		return ctl_no_kind("delete", rest[0]);
 	const char *ns = k->scope == MT_SCOPE_CLUSTER ? ""
 		: *v->namespace                       ? v->namespace
 						      : "default";
@@ -128,7 +135,10 @@ int ctl_delete(int argc, char **argv)
 	if (!o)
 		return r;
 	size_t n = mt_options_rest(o, &rest);
-	r = v.file.n ? delete_files(&v) : delete_named(&v, rest, n);
+	if (v.file.n)
+		r = ctl_only_files("delete", &v, o) < 0 ? 2 : delete_files(&v);
+	else
+		r = delete_named(&v, rest, n);
 	mt_options_free(o);
 	return r;
 }

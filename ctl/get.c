@@ -8,6 +8,7 @@
 #include "ctl/ctl.h"
 #include "ctl/http.h"
 #include "ctl/objects.h"
+#include "ctl/table.h"
 
 static const char *meta(json_t *o, const char *key)
 {
@@ -36,20 +37,28 @@ static void age(json_t *o, char *buf, size_t n)
 
 static void print_table(json_t *items)
 {
+	struct ctl_table t;
 	json_t *o;
 	size_t i;
 	char when[32];
 
-	printf("%-16s %-20s %-32s %4s %6s\n", "NAMESPACE", "KIND", "NAME", "GEN", "AGE");
+	if (!json_array_size(items)) {
+		fprintf(stderr, "nothing of that kind is in force\n");
+		return;
+	}
+	ctl_table_start(&t, "NAMESPACE|KIND|NAME|GEN|AGE");
 	json_array_foreach(items, i, o)
 	{
 		age(o, when, sizeof(when));
-		printf("%-16s %-20s %-32s %4lld %6s\n", meta(o, "namespace"),
-			json_string_value(json_object_get(o, "kind")), meta(o, "name"),
+		ctl_table_cell(&t, meta(o, "namespace"));
+		ctl_table_cell(&t, json_string_value(json_object_get(o, "kind")));
+		ctl_table_cell(&t, meta(o, "name"));
+		ctl_table_cellf(&t, "%lld",
 			(long long)json_integer_value(
-				json_object_get(json_object_get(o, "metadata"), "generation")),
-			when);
+				json_object_get(json_object_get(o, "metadata"), "generation")));
+		ctl_table_cell(&t, when);
 	}
+	ctl_table_print(&t);
 }
 
 static void print_yaml(json_t *o)
@@ -92,7 +101,7 @@ static int get(const struct object_options *v, const struct mt_kind *k, const ch
 	struct mt_err err = { 0 };
 	json_t *doc = NULL;
 
-	if (ctl_http_json("GET", url, &doc, &err) < 0)
+	if (ctl_http_where(ctl_http_json("GET", url, &doc, &err), "Galley", "--galley", &err) < 0)
 		return ctl_fail("get", &err);
 	show(doc, v->output);
 	json_decref(doc);
@@ -108,7 +117,7 @@ static int get_all(const struct object_options *v)
 	struct mt_err err = { 0 };
 	json_t *doc = NULL;
 
-	if (ctl_http_json("GET", url, &doc, &err) < 0)
+	if (ctl_http_where(ctl_http_json("GET", url, &doc, &err), "Galley", "--galley", &err) < 0)
 		return ctl_fail("get", &err);
 	show(doc, v->output);
 	json_decref(doc);
@@ -132,7 +141,9 @@ int ctl_get(int argc, char **argv)
 		fprintf(stderr, "meltemi get: say KIND, or KIND NAME\n");
 		r = 2;
 	} else if (n && !k && strcmp(rest[0], "all") != 0) {
-		fprintf(stderr, "meltemi get: there is no kind \"%s\"\n", rest[0]);
+		r = ctl_no_kind("get", rest[0]);
+	} else if (v.file.n) {
+		fprintf(stderr, "meltemi get: -f: objects are named by KIND and NAME\n");
 		r = 2;
 	} else {
 		r = k ? get(&v, k, n > 1 ? rest[1] : NULL) : get_all(&v);

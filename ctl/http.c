@@ -63,7 +63,9 @@ int ctl_http_fail(int status, const struct mt_buf *body, const char *url, struct
 {
 	json_t *j = json_loadb(mt_buf_str(body), body->n, 0, NULL);
 	const char *said = json_string_value(json_object_get(j, "error"));
-	int r = said ? mt_fail(err, code_of(status), NULL, "%s", said)
+	/* A page that is not there: another program answers, or an older one. */
+	bool page = said && strncmp(said, "no such page", strlen("no such page")) == 0;
+	int r = said ? mt_fail(err, code_of(status), page ? url : NULL, "%s", page ? "no such page" : said)
 		     : mt_fail(err, code_of(status), url, "answered %d", status);
 
 	json_decref(j);
@@ -85,6 +87,17 @@ int ctl_http_json(const char *method, const char *url, json_t **ret, struct mt_e
 		return mt_fail(err, MT_INVALID, url, "answered no JSON: %s", why.text);
 	*ret = j;
 	return 0;
+}
+
+int ctl_http_where(int r, const char *daemon, const char *option, struct mt_err *err)
+{
+	struct mt_err was = *err;
+	bool nobody = was.code == MT_UNAVAILABLE && was.path[0];
+
+	if (!nobody && (was.code != MT_NOT_FOUND || !was.path[0]))
+		return r;
+	return mt_fail(err, was.code, was.path, "%s; is that %s? %s says where it is", was.msg,
+		daemon, option);
 }
 
 char *ctl_url_escape(const char *s)

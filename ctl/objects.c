@@ -12,6 +12,7 @@
 #include "common/base/vec.h"
 #include "ctl/ctl.h"
 #include "ctl/http.h"
+#include "common/schema/field.h"
 #include "galley/validate/validate.h"
 
 enum { FILE_MAX = 16 << 20, PUT_MS = 15000 };
@@ -33,6 +34,11 @@ static char *lengthen(char *arg)
 	return arg;
 }
 
+static bool known_output(const char *s)
+{
+	return strcmp(s, "table") == 0 || strcmp(s, "yaml") == 0 || strcmp(s, "json") == 0;
+}
+
 int ctl_object_options(const char *command, const char *usage, int argc, char **argv,
 	struct object_options *v, struct mt_options **ret_o)
 {
@@ -40,8 +46,21 @@ int ctl_object_options(const char *command, const char *usage, int argc, char **
 
 	for (int i = 1; i < argc; i++)
 		argv[i] = lengthen(argv[i]);
-	int r = mt_options_parse(
-		"ctl", usage, rows, MT_ARRAY_SIZE(rows), v, argc, argv, ret_o, &err);
+	int r = 0;
+
+	/* -f followed by another flag: a name was forgotten, or a variable is empty. */
+	for (int i = 1; r == 0 && i < argc; i++)
+		if (strcmp(argv[i], "--file") == 0 &&
+			(i + 1 == argc || strncmp(argv[i + 1], "--", 2) == 0))
+			r = mt_fail(&err, MT_INVALID, "-f", "no file is named after it");
+	if (r == 0)
+		r = mt_options_parse(
+			"ctl", usage, rows, MT_ARRAY_SIZE(rows), v, argc, argv, ret_o, &err);
+	if (r == 0 && !known_output(v->output)) {
+		r = mt_fail(&err, MT_INVALID, "-o", "\"%s\" is not table, yaml or json", v->output);
+		mt_options_free(*ret_o);
+		*ret_o = NULL;
+	}
 	if (r == MT_CANCELLED)
 		return 0;
 	if (r < 0) {
@@ -49,6 +68,47 @@ int ctl_object_options(const char *command, const char *usage, int argc, char **
 		return 2;
 	}
 	return 0;
+}
+
+int ctl_only_files(const char *command, const struct object_options *v, const struct mt_options *o)
+{
+	const char *const *rest;
+
+	if (!v->file.n) {
+		fprintf(stderr,
+			"meltemi %s: say which file: -f FILE, a folder, or - for standard input\n",
+			command);
+		return MT_INVALID;
+	}
+	if (mt_options_rest(o, &rest)) {
+		fprintf(stderr,
+			"meltemi %s: %s: not expected here; each file has a -f of its own, a "
+			"folder stands for all that is in it\n",
+			command, rest[0]);
+		return MT_INVALID;
+	}
+	if (*v->namespace) {
+		fprintf(stderr,
+			"meltemi %s: -n: the namespace of an object is in its metadata\n",
+			command);
+		return MT_INVALID;
+	}
+	return 0;
+}
+
+static const char *kind_at(const void *ctx, size_t i)
+{
+	(void)ctx;
+	return i < MT_KIND_N ? mt_kinds[i].plural : NULL;
+}
+
+int ctl_no_kind(const char *command, const char *word)
+{
+	const char *near = mt_nearest(word, kind_at, NULL);
+
+	fprintf(stderr, "meltemi %s: there is no kind \"%s\"%s%s%s\n", command, word,
+		near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+	return 2;
 }
 
 /* ---- files ---- */
@@ -118,6 +178,8 @@ int ctl_objects_read(const char *command, const struct mt_strlist *files, struct
 
 	for (size_t i = 0; r == 0 && i < files->n; i++)
 		r = read_path(files->v[i], &all, &diags, &err);
+	if (r == 0 && !all.n && !diags.n)
+		r = mt_fail(&err, MT_INVALID, files->v[0], "holds no configuration object");
 	for (size_t i = 0; i < all.n; i++) {
 		struct mt_object *o = all.v[i];
 		if (galley_validate(o, &diags) == 0)
@@ -163,6 +225,8 @@ int ctl_object_put(const char *galley, const struct mt_object *o, struct mt_err 
 	free(text);
 	json_decref(doc);
 	if (r < 0)
-		return r;
-	return r / 100 == 2 ? 0 : ctl_http_fail(r, &answer, url, err);
+		return ctl_http_where(r, "Galley", "--galley", err);
+	return r / 100 == 2 ? 0
+			    : ctl_http_where(ctl_http_fail(r, &answer, url, err), "Galley",
+				      "--galley", err);
 }

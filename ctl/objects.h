@@ -17,8 +17,15 @@ struct object_options {
 int ctl_object_options(const char *command, const char *usage, int argc, char **argv,
 	struct object_options *v, struct mt_options **ret_o);
 
+/* Refuses (printed) what has no meaning beside -f: further arguments, such as the files of a pattern that
+ * the shell spelt out after the first, and -n. */
+int ctl_only_files(const char *command, const struct object_options *v, const struct mt_options *o);
+/* Prints that there is no such kind, and the one that was perhaps meant. Returns 2. */
+int ctl_no_kind(const char *command, const char *word);
+
 /* Decodes and validates the files of -f. Prints every fault to stderr. The objects that are fine go to
- * out; returns how many faults there were, or a negative code (printed) when a file cannot be read. */
+ * out; returns how many faults there were, or a negative code (printed) when a file cannot be read, or
+ * nothing is in them. */
 int ctl_objects_read(const char *command, const struct mt_strlist *files, struct mt_objects *out);
 
 /* PUT of one object. */

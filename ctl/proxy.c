@@ -9,6 +9,8 @@
 #include "common/run/options.h"
 #include "ctl/ctl.h"
 #include "ctl/http.h"
+#include "ctl/proxy_tables.h"
+#include "ctl/table.h"
 
 struct proxy_options {
 #define OPT MT_OPT_MEMBER
@@ -33,23 +35,29 @@ static const char *text(json_t *o, const char *key)
 static void print_status(json_t *proxies)
 {
 	static const char *const types[] = { "CDS", "EDS", "LDS", "RDS" };
+	struct ctl_table table;
 	json_t *p;
-	size_t i;
+	size_t i, t;
 
-	printf("%-32s %-10s %-9s %-9s %-9s %-9s %s\n", "PROXY", "ENVOY", types[0], types[1],
-		types[2], types[3], "IDENTITY");
+	ctl_table_start(&table, "PROXY|ENVOY|CDS|EDS|LDS|RDS|IDENTITY");
 	json_array_foreach(proxies, i, p)
 	{
-		json_t *all = json_object_get(p, "types");
-		printf("%-32s %-10s", text(p, "proxy"), text(p, "envoy"));
-		for (size_t t = 0; t < MT_ARRAY_SIZE(types); t++)
-			printf(" %-9s", text(json_object_get(all, types[t]), "status"));
-		printf(" %s\n", text(p, "identity"));
-		for (size_t t = 0; t < MT_ARRAY_SIZE(types); t++) {
-			const char *words = text(json_object_get(all, types[t]), "message");
-			if (*words)
-				printf("    %s: %s\n", types[t], words);
-		}
+		ctl_table_cell(&table, text(p, "proxy"));
+		ctl_table_cell(&table, text(p, "envoy"));
+		for (t = 0; t < MT_ARRAY_SIZE(types); t++)
+			ctl_table_cell(&table,
+				text(json_object_get(json_object_get(p, "types"), types[t]),
+					"status"));
+		ctl_table_cell(&table, text(p, "identity"));
+	}
+	ctl_table_print(&table);
+	/* What was rejected, in Envoy's words. */
+	json_array_foreach(proxies, i, p) for (t = 0; t < MT_ARRAY_SIZE(types); t++)
+	{
+		const char *words = text(
+			json_object_get(json_object_get(p, "types"), types[t]), "message");
+		if (*words)
+			printf("%s %s: %s\n", text(p, "proxy"), types[t], words);
 	}
 }
 
@@ -57,7 +65,15 @@ static int parse(const char *name, const char *usage, struct proxy_options *v, i
 	char **argv, struct mt_options **o)
 {
 	struct mt_err err = { 0 };
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "-o") == 0)
+			argv[i] = (char *)"--output";
 	int r = mt_options_parse("ctl", usage, rows, MT_ARRAY_SIZE(rows), v, argc, argv, o, &err);
+	if (r == 0 && strcmp(v->output, "table") != 0 && strcmp(v->output, "json") != 0) {
+		r = mt_fail(&err, MT_INVALID, "-o", "\"%s\" is not table or json", v->output);
+		mt_options_free(*o);
+		*o = NULL;
+	}
 
 	if (r < 0 && r != MT_CANCELLED)
 		ctl_fail(name, &err);
@@ -86,48 +102,25 @@ int ctl_proxy_status(int argc, char **argv)
 	if (r < 0)
 		return r == MT_CANCELLED ? 0 : 2;
 	MT_AUTO(mt_strfreep) char *url = mt_asprintf("%s/debug/syncz", v.pilot);
-	if ((r = ctl_http_json("GET", url, &all, &err)) < 0)
-		r = ctl_fail("proxy-status", &err);
+	r = ctl_http_where(ctl_http_json("GET", url, &all, &err), "Pilot", "--pilot", &err);
+	if (r < 0)
+		r = -ctl_fail("proxy-status", &err);
 	else if (output(all, v.output))
 		print_status(all);
 	json_decref(all);
 	mt_options_free(o);
-	return r < 0 ? 1 : r;
+	return r < 0 ? 1 : 0;
 }
 
 /* ---- proxy-config ---- */
 
 static const struct {
 	const char *word;
-	const char *key; /* in Pilot's dump; NULL: from Envoy */
-} kinds[] = { { "listener", "listeners" }, { "route", "routes" }, { "cluster", "clusters" },
-	{ "endpoint", "endpoints" }, { "secret", NULL } };
-
-static void join_objects(json_t *objects, struct mt_buf *out)
-{
-	json_t *o;
-	size_t i;
-
-	json_array_foreach(objects, i, o)
-		mt_buf_printf(out, "%s%s", i ? ", " : "", json_string_value(o));
-}
-
-static void print_resources(json_t *list)
-{
-	json_t *r;
-	size_t i;
-
-	printf("%-64s %-17s %8s  %s\n", "NAME", "VERSION", "BYTES", "OBJECTS");
-	json_array_foreach(list, i, r)
-	{
-		struct mt_buf objects = { 0 };
-		join_objects(json_object_get(r, "objects"), &objects);
-		printf("%-64s %-17s %8lld  %s\n", text(r, "name"), text(r, "version"),
-			(long long)json_integer_value(json_object_get(r, "bytes")),
-			mt_buf_str(&objects));
-		mt_buf_clear(&objects);
-	}
-}
+	const char *key;             /* in Pilot's dump */
+	void (*print)(json_t *list); /* NULL: from Envoy */
+} kinds[] = { { "listener", "listeners", ctl_print_listeners },
+	{ "route", "routes", ctl_print_routes }, { "cluster", "clusters", ctl_print_clusters },
+	{ "endpoint", "endpoints", ctl_print_endpoints }, { "secret", "secrets", NULL } };
 
 static int from_pilot(const struct proxy_options *v, const char *proxy, const char *key,
 	json_t **ret, struct mt_err *err)
@@ -138,7 +131,8 @@ static int from_pilot(const struct proxy_options *v, const char *proxy, const ch
 	char *url = mt_asprintf("%s/debug/config_dump?proxyID=%s%s%s", v->pilot, id,
 		name ? "&name=" : "", name ? name : "");
 	json_t *all;
-	int r = ctl_http_json("GET", url, &all, err);
+	int r = ctl_http_where(
+		ctl_http_json("GET", url, &all, err), "Pilot", "--pilot", err);
 
 	if (r < 0)
 		return r;
@@ -147,37 +141,65 @@ static int from_pilot(const struct proxy_options *v, const char *proxy, const ch
 	return *ret ? 0 : mt_fail(err, MT_INVALID, url, "the answer has no %s", key);
 }
 
-static void print_secret(json_t *s, const char *state)
+static void add_secret(struct ctl_table *t, json_t *s, const char *state)
 {
 	json_t *certs =
 		json_object_get(json_object_get(json_object_get(s, "secret"), "tls_certificate"),
 			"certificate_chain");
-	printf("%-24s %-10s %-28s %s\n", text(s, "name"), state, text(s, "last_updated"),
-		certs ? "certificate" : "validation context");
+	ctl_table_cell(t, text(s, "name"));
+	ctl_table_cell(t, state);
+	ctl_table_cell(t, text(s, "last_updated"));
+	ctl_table_cell(t, certs ? "certificate" : "validation context");
+}
+
+/* Where the proxy said, when it connected to Pilot, that its Envoy's admin interface is. */
+static int admin_of(
+	const struct proxy_options *v, const char *proxy, char **ret, struct mt_err *err)
+{
+	MT_AUTO(mt_strfreep) char *id = ctl_url_escape(proxy);
+	MT_AUTO(mt_strfreep)
+	char *url = mt_asprintf("%s/debug/provenance?proxyID=%s", v->pilot, id);
+	json_t *all;
+	int r = ctl_http_where(
+		ctl_http_json("GET", url, &all, err), "Pilot", "--pilot", err);
+
+	if (r < 0)
+		return r;
+	if (*text(all, "admin"))
+		*ret = mt_strdup(text(all, "admin"));
+	else
+		r = mt_fail(err, MT_NOT_FOUND, "--admin",
+			"%s does not say where its Envoy's admin interface is: say it here", proxy);
+	json_decref(all);
+	return r;
 }
 
 /* Envoy's own dump; keys are redacted by Envoy. */
-static int secrets(const struct proxy_options *v, struct mt_err *err)
+static int secrets(const struct proxy_options *v, const char *proxy, struct mt_err *err)
 {
-	if (!*v->admin)
-		return mt_fail(err, MT_INVALID, "--admin",
-			"secrets are read from Envoy: say its admin address");
-	MT_AUTO(mt_strfreep) char *url = mt_asprintf("http://%s/config_dump", v->admin);
+	MT_AUTO(mt_strfreep) char *admin = *v->admin ? mt_strdup(v->admin) : NULL;
+
+	if (!admin && admin_of(v, proxy, &admin, err) < 0)
+		return err->code;
+	MT_AUTO(mt_strfreep) char *url = mt_asprintf("http://%s/config_dump", admin);
 	json_t *all, *part, *s;
 	size_t i, k;
-	int r = ctl_http_json("GET", url, &all, err);
+	int r = ctl_http_where(ctl_http_json("GET", url, &all, err), "an Envoy's admin interface",
+		"--admin", err);
 
 	if (r < 0)
 		return r;
 	if (output(all, v->output)) {
-		printf("%-24s %-10s %-28s %s\n", "NAME", "STATE", "UPDATED", "KIND");
+		struct ctl_table t;
+		ctl_table_start(&t, "NAME|STATE|UPDATED|KIND");
 		json_array_foreach(json_object_get(all, "configs"), i, part)
 		{
 			json_array_foreach(json_object_get(part, "dynamic_active_secrets"), k, s)
-				print_secret(s, "active");
+				add_secret(&t, s, "active");
 			json_array_foreach(json_object_get(part, "dynamic_warming_secrets"), k, s)
-				print_secret(s, "warming");
+				add_secret(&t, s, "warming");
 		}
+		ctl_table_print(&t);
 	}
 	json_decref(all);
 	return 0;
@@ -189,15 +211,15 @@ static int config(
 	json_t *list;
 
 	for (size_t i = 0; i < MT_ARRAY_SIZE(kinds); i++) {
-		if (strncmp(kinds[i].word, kind, strlen(kinds[i].word)) != 0)
+		if (strcmp(kinds[i].word, kind) != 0 && strcmp(kinds[i].key, kind) != 0)
 			continue;
-		if (!kinds[i].key)
-			return secrets(v, err);
+		if (!kinds[i].print)
+			return secrets(v, proxy, err);
 		int r = from_pilot(v, proxy, kinds[i].key, &list, err);
 		if (r < 0)
 			return r;
 		if (output(list, v->output))
-			print_resources(list);
+			kinds[i].print(list);
 		json_decref(list);
 		return 0;
 	}
@@ -219,7 +241,7 @@ int ctl_proxy_config(int argc, char **argv)
 	if (r < 0)
 		return r == MT_CANCELLED ? 0 : 2;
 	size_t n = mt_options_rest(o, &rest);
-	if (n < 1 || (n < 2 && strncmp(rest[0], "secret", 6) != 0)) {
+	if (n < 1 || n > 2 || (n < 2 && !(strncmp(rest[0], "secret", 6) == 0 && *v.admin))) {
 		fprintf(stderr,
 			"meltemi proxy-config: say what and of which proxy: "
 			"meltemi proxy-config cluster productpage-v1.bookshop\n");

@@ -57,6 +57,8 @@ static json_t *proxy_json(const struct pilot *p, const struct push_proxy *x)
 		x->spiffe_id, "envoy", version, "variant",
 		mt_xds_sub_delta(x->sub) ? "delta" : "state-of-the-world", "connected", when,
 		"snapshot", (json_int_t)(snap ? snap->id : 0));
+	if (*pr->admin)
+		json_object_set_new(j, "admin", json_string(pr->admin));
 	json_t *types = json_object();
 	for (int t = 0; t < PUSH_TYPES; t++)
 		json_object_set_new(types, push_types[t].name, type_status(p, x, t));

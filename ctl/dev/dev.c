@@ -92,22 +92,28 @@ static int bring_up(struct dev *d, struct mt_err *err)
 static void hints(const struct dev *d)
 {
 	const char *bin = d->bin_dir;
+	/* Galley where `meltemi` looks for it needs no word. */
+	bool usual = strcmp(d->opts.control_addr, "127.0.0.1") == 0;
+	MT_AUTO(mt_strfreep)
+	char *galley = usual ? mt_strdup("")
+			     : mt_asprintf(" --galley http://%s:15114", d->opts.control_addr);
 	MT_AUTO(mt_strfreep) char *s = dev_path(d, "sample");
 
 	printf("\nThe bookshop is open: http://127.0.0.1:%lld/\n\n", (long long)d->opts.port);
 	printf("Five things to try (reload the page after each):\n");
-	printf("  1. one load in five shows black stars:\n     %s/meltemi apply -f %s/try/1-shift-20-percent-to-v2.yaml\n",
-		bin, s);
-	printf("  2. sign in as ada: red stars, for her alone:\n     %s/meltemi apply -f %s/try/2-route-one-user.yaml\n",
-		bin, s);
-	printf("  3. half of the loads say that the reviews answered 503:\n     %s/meltemi apply -f %s/try/3-inject-fault.yaml\n",
-		bin, s);
+	printf("  1. one load in five shows black stars:\n     %s/meltemi apply -f %s/try/1-shift-20-percent-to-v2.yaml%s\n",
+		bin, s, galley);
+	printf("  2. sign in as ada: red stars, for her alone:\n     %s/meltemi apply -f %s/try/2-route-one-user.yaml%s\n",
+		bin, s, galley);
+	printf("  3. half of the loads say that the reviews answered 503:\n     %s/meltemi apply -f %s/try/3-inject-fault.yaml%s\n",
+		bin, s, galley);
 	printf("  4. Mixer refuses the front page at the details, 403 (delete -f undoes it):\n"
-	       "     %s/meltemi apply -f %s/try/4-deny-caller.yaml\n",
-		bin, s);
+	       "     %s/meltemi apply -f %s/try/4-deny-caller.yaml%s\n",
+		bin, s, galley);
 	printf("  5. requests by source, destination and code:\n     curl -s http://%s:42422/metrics | grep istio_requests_total\n",
 		d->opts.control_addr);
-	printf("\nBack to the beginning: %s/meltemi apply -f %s/mesh/routes.yaml\n", bin, s);
+	printf("\nBack to the beginning: %s/meltemi apply -f %s/mesh/routes.yaml%s\n", bin, s,
+		galley);
 	printf("Logs: %s/logs\n", d->dir);
 	fflush(stdout);
 }
@@ -131,8 +137,16 @@ static void on_died(void *ctx, const struct proc_info *p)
 		p->signal ? "signal" : "status", p->signal ? p->signal : p->exit_status, p->log);
 	if (d->up)
 		procs_restart(d->procs, p->name);
-	if (d->up)
-		dev_record(d, NULL);
+}
+
+static void on_restarted(void *ctx, const struct proc_info *p)
+{
+	struct dev *d = ctx;
+	struct mt_err err = { 0 };
+
+	fprintf(stderr, "meltemi dev: %s runs again\n", p->name);
+	if (dev_record(d, &err) < 0)
+		ctl_fail("dev", &err);
 }
 
 /* From now on nobody reads what we say: whoever waits for the end of our output gets it. */
@@ -157,7 +171,8 @@ static int run(struct dev *d, int ready_fd)
 	int r;
 
 	d->loop = mt_loop_new(&mt_clock_system);
-	d->procs = procs_new(d->loop, on_died, d);
+	d->procs = procs_new(d->loop,
+		&(struct procs_events){ .died = on_died, .restarted = on_restarted }, d);
 	for (int i = 0; i < 2; i++) {
 		uv_signal_init(mt_loop_uv(d->loop), &sig[i]);
 		sig[i].data = d;
@@ -209,9 +224,9 @@ static int run_detached(struct dev *d)
 	close(fds[1]);
 	ssize_t n = read(fds[0], &byte, 1);
 	close(fds[0]);
+	MT_AUTO(mt_strfreep) char *stop = dev_stop_command(d);
 	if (n == 1)
-		printf("`make down` (or `%s/meltemi dev --stop --dir=%s`) stops it.\n", d->bin_dir,
-			d->dir);
+		printf("%s stops it.\n", stop);
 	return n == 1 ? 0 : 1;
 }
 

@@ -43,6 +43,8 @@ int dev_layout(struct dev *d, struct mt_err *err);
 /* "DIR/a/b" in heap memory */
 char *dev_path(const struct dev *d, const char *fmt, ...) MT_PRINTF(2, 3);
 /* Takes the folder's lock. MT_CONFLICT when another holds it. */
+/* How to stop the mesh of d->dir, in backticks, heap. */
+char *dev_stop_command(const struct dev *d);
 int dev_lock(struct dev *d, struct mt_err *err);
 /* sample.c: applies sample/mesh through Galley */
 int dev_apply_sample(struct dev *d, struct mt_err *err);

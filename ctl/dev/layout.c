@@ -35,7 +35,7 @@ static int resolve_path(const char *given, const char *base, const char *rel, ch
 	char whole[PATH_MAX];
 
 	if (!realpath(path, whole))
-		return mt_fail_errno(err, path, "not there (%s says another place)", option);
+		return mt_fail_errno(err, path, "is not there (%s)", option);
 	*ret = mt_strdup(whole);
 	return 0;
 }
@@ -63,13 +63,13 @@ int dev_resolve(struct dev *d, struct mt_err *err)
 		return mt_fail_errno(err, "/proc/self/exe", "cannot find this program");
 	self[n] = 0;
 	*strrchr(self, '/') = 0;
-	if ((r = resolve_path(d->opts.bin_dir, self, ".", &d->bin_dir, "--bin-dir", err)) < 0 ||
+	if ((r = resolve_path(d->opts.bin_dir, self, ".", &d->bin_dir, "--bin-dir says another place", err)) < 0 ||
 		(r = resolve_data(d, d->opts.sample, "deploy/samples/bookshop", &d->sample,
-			 "--sample", err)) < 0 ||
-		(r = resolve_data(d, d->opts.mesh, "deploy/local/mesh", &d->mesh, "--mesh", err)) <
+			 "--sample says another place", err)) < 0 ||
+		(r = resolve_data(d, d->opts.mesh, "deploy/local/mesh", &d->mesh, "--mesh says another place", err)) <
 			0 ||
 		(r = resolve_path(d->opts.envoy, d->bin_dir, "../envoy/envoy", &d->envoy,
-			 "--envoy; `make deps` installs it", err)) < 0)
+			 "`make deps` installs it, --envoy says another place", err)) < 0)
 		return r;
 	if ((r = mt_dir_make(d->opts.dir, 0755, err)) < 0)
 		return r;
@@ -79,6 +79,16 @@ int dev_resolve(struct dev *d, struct mt_err *err)
 	return 0;
 }
 
+char *dev_stop_command(const struct dev *d)
+{
+	MT_AUTO(mt_strfreep) char *usual = mt_asprintf("%s/../mesh", d->bin_dir);
+	char whole[PATH_MAX];
+
+	if (realpath(usual, whole) && strcmp(whole, d->dir) == 0)
+		return mt_strdup("`make down`");
+	return mt_asprintf("`%s/meltemi dev --stop --dir=%s`", d->bin_dir, d->dir);
+}
+
 int dev_lock(struct dev *d, struct mt_err *err)
 {
 	MT_AUTO(mt_strfreep) char *path = dev_path(d, "lock");
@@ -86,9 +96,11 @@ int dev_lock(struct dev *d, struct mt_err *err)
 	d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	if (d->lock < 0)
 		return mt_fail_errno(err, path, "cannot open the lock");
-	if (flock(d->lock, LOCK_EX | LOCK_NB) < 0)
+	if (flock(d->lock, LOCK_EX | LOCK_NB) < 0) {
+		MT_AUTO(mt_strfreep) char *how = dev_stop_command(d);
 		return mt_fail(err, MT_CONFLICT, d->dir,
-			"a mesh runs in this folder already (`make down` or `meltemi dev --stop` stops it)");
+			"a mesh runs in this folder already; %s stops it", how);
+	}
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /* Every address that the mesh will bind, tried before anything starts: a port in use is said with what
- * it is for, all of them at once. */
+ * it is for, the first few of them at once. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include "common/base/buf.h"
+#include "common/base/strs.h"
 #include "ctl/dev/dev.h"
+
+enum { SHOWN = 4 };
 
 static bool can_bind(const char *ip, unsigned port)
 {
@@ -26,10 +29,17 @@ static bool can_bind(const char *ip, unsigned port)
 	return ok;
 }
 
-static void try(struct mt_buf *taken, const char *what, const char *ip, unsigned port)
+struct taken {
+	struct mt_buf text; /* the first SHOWN of them */
+	size_t n;
+};
+
+static void try(struct taken *taken, const char *what, const char *ip, unsigned port)
 {
-	if (!can_bind(ip, port))
-		mt_buf_printf(taken, "%s%s:%u (%s)", taken->n ? ", " : "", ip, port, what);
+	if (can_bind(ip, port))
+		return;
+	if (taken->n++ < SHOWN)
+		mt_buf_printf(&taken->text, "%s%s:%u (%s)", taken->n > 1 ? ", " : "", ip, port, what);
 }
 
 int dev_ports_free(struct dev *d, struct mt_err *err)
@@ -40,7 +50,7 @@ int dev_ports_free(struct dev *d, struct mt_err *err)
 	} control[] = { { "citadel", 8060 }, { "citadel monitoring", 15214 }, { "galley", 9901 },
 		{ "galley monitoring", 15114 }, { "pilot", 15012 }, { "pilot monitoring", 15014 },
 		{ "mixer", 9091 }, { "mixer monitoring", 15314 }, { "mixer metrics", 42422 } };
-	MT_AUTO(mt_buf_clear) struct mt_buf taken = { 0 };
+	struct taken taken = { 0 };
 
 	try(&taken, "front page, --port", "127.0.0.1", (unsigned)d->opts.port);
 	for (size_t i = 0; i < MT_ARRAY_SIZE(control); i++)
@@ -54,5 +64,17 @@ int dev_ports_free(struct dev *d, struct mt_err *err)
 			try(&taken, w->name, w->inside, 9080);
 		}
 	}
-	return taken.n ? mt_fail(err, MT_CONFLICT, NULL, "in use already: %s", taken.p) : 0;
+	if (taken.n) {
+		MT_AUTO(mt_strfreep) char *how = dev_stop_command(d);
+		MT_AUTO(mt_strfreep)
+		char *more = taken.n > SHOWN ? mt_asprintf(" and %zu more", taken.n - SHOWN)
+					     : mt_strdup("");
+		mt_fail(err, MT_CONFLICT, NULL,
+			"in use already: %s%s; nothing was started. If that is what is left of a "
+			"mesh, %s ends it; else choose another --port, --prefix or "
+			"--control-addr",
+			mt_buf_str(&taken.text), more, how);
+	}
+	mt_buf_clear(&taken.text);
+	return taken.n ? MT_CONFLICT : 0;
 }

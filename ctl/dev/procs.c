@@ -24,18 +24,17 @@ struct proc {
 
 struct procs {
 	struct mt_loop *loop;
-	void (*died)(void *ctx, const struct proc_info *p);
+	struct procs_events on;
 	void *ctx;
 	MT_VEC(struct proc *) v;
 	bool stopping;
 };
 
-struct procs *procs_new(
-	struct mt_loop *l, void (*died)(void *ctx, const struct proc_info *p), void *ctx)
+struct procs *procs_new(struct mt_loop *l, const struct procs_events *events, void *ctx)
 {
 	struct procs *p = MT_NEW(struct procs);
 	p->loop = l;
-	p->died = died;
+	p->on = *events;
 	p->ctx = ctx;
 	return p;
 }
@@ -43,6 +42,7 @@ struct procs *procs_new(
 static struct proc_info info(const struct proc *c)
 {
 	return (struct proc_info){ .name = c->name,
+		.group = c->group,
 		.log = c->log,
 		.pid = c->running ? uv_process_get_pid(&c->uv) : 0,
 		.exit_status = c->exit_status,
@@ -62,8 +62,8 @@ static void on_exit_child(uv_process_t *uv, int64_t status, int sig)
 	i.signal = c->signal = sig;
 	i.exited = true;
 	uv_close((uv_handle_t *)uv, NULL);
-	if (!c->all->stopping && c->all->died)
-		c->all->died(c->all->ctx, &i);
+	if (!c->all->stopping && c->all->on.died)
+		c->all->on.died(c->all->ctx, &i);
 }
 
 static int spawn(struct proc *c, struct mt_err *err)
@@ -96,8 +96,16 @@ static void start_again(void *arg)
 {
 	struct proc *c = arg;
 
-	if (!c->all->stopping)
-		spawn(c, NULL);
+	if (c->all->stopping || c->running)
+		return;
+	if (spawn(c, NULL) < 0) {
+		mt_timer_start(c->again, RESTART_AFTER_MS * MT_NS_PER_MS, 0);
+		return;
+	}
+	if (c->all->on.restarted) {
+		struct proc_info i = info(c);
+		c->all->on.restarted(c->all->ctx, &i);
+	}
 }
 
 int procs_start(struct procs *p, const char *name, int group, const char *log, char *const *argv,

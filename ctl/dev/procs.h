@@ -9,6 +9,7 @@ struct procs;
 
 struct proc_info {
 	const char *name;
+	int group;
 	const char *log;
 	int pid;         /* 0: not running */
 	int exit_status; /* of the last run; valid when exited */
@@ -16,13 +17,17 @@ struct proc_info {
 	bool exited;
 };
 
-/* died: a process ended that nobody stopped; NULL allowed. */
-struct procs *procs_new(
-	struct mt_loop *l, void (*died)(void *ctx, const struct proc_info *p), void *ctx);
+struct procs_events {
+	void (*died)(void *ctx, const struct proc_info *p); /* it ended, and nobody stopped it */
+	void (*restarted)(void *ctx, const struct proc_info *p); /* procs_restart() has done its work */
+};
+
+/* The events may be NULL; copied. */
+struct procs *procs_new(struct mt_loop *l, const struct procs_events *events, void *ctx);
 /* group: procs_stop() ends higher groups first. argv[0] is the path; copied. */
 int procs_start(struct procs *p, const char *name, int group, const char *log, char *const *argv,
 	struct mt_err *err);
-/* Starts again, after a pause, one that ended: same arguments, same log. */
+/* Starts again, after a pause, one that ended: same arguments, same log. Tries until it can. */
 void procs_restart(struct procs *p, const char *name);
 size_t procs_count(const struct procs *p);
 struct proc_info procs_info(const struct procs *p, size_t i);

@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/vec.h"
 #include "galley/store/text.h"
@@ -34,6 +35,7 @@ struct galley_store {
 	size_t count;
 	struct mt_timer *hold;
 	int64_t hold_since;
+	int64_t now_ns; /* wall clock of the commit that runs: its objects are of one age */
 	bool complete;
 };
 
@@ -216,8 +218,10 @@ static void put_in_force(
 		return;
 	}
 	if (claim) {
-		/* The claim is not published yet: its generation may be written. */
+		/* The claim is not published yet: its generation and age may be written. */
 		claim->generation = c.old ? c.old->generation + 1 : MT_MAX(claim->generation, 1u);
+		if (!claim->created_ns)
+			claim->created_ns = c.old ? c.old->created_ns : s->now_ns;
 		c.new = mt_object_ref(claim);
 	}
 	s->count = s->count + (claim != NULL) - (c.old != NULL);
@@ -293,6 +297,8 @@ void galley_store_commit(struct galley_store *s, bool complete, int64_t since_ns
 	struct batch b = { 0 };
 	struct mt_map_it it = { 0 };
 
+	s->now_ns = mt_wall(s->o.clock);
+	s->now_ns -= s->now_ns % MT_NS_PER_SEC; /* as Kubernetes writes it */
 	if (complete)
 		state_drop(s);
 	s->complete = s->complete || complete;

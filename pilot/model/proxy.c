@@ -187,6 +187,7 @@ static int fill(struct pilot_proxy *p, const Core__Node *n, struct mt_err *err)
 	p->network = mt_arena_strdup(a, meta_str(n, "NETWORK"));
 	p->node_name = mt_arena_strdup(a, meta_str(n, "NODE_NAME"));
 	p->service_account = mt_arena_strdup(a, meta_str(n, "SERVICE_ACCOUNT"));
+	p->admin = mt_arena_strdup(a, meta_str(n, "ENVOY_ADMIN"));
 	p->region = mt_arena_strdup(a, n->locality ? n->locality->region : "");
 	p->zone = mt_arena_strdup(a, n->locality ? n->locality->zone : "");
 	p->subzone = mt_arena_strdup(a, n->locality ? n->locality->sub_zone : "");
@@ -242,8 +243,8 @@ struct pilot_proxy *pilot_proxy_with(const struct pilot_proxy *old, const struct
 	if (service_account)
 		p->service_account = service_account;
 	const char **texts[] = { &p->node_id, &p->id, &p->name, &p->ns, &p->domain, &p->cluster_id,
-		&p->network, &p->node_name, &p->service_account, &p->workload, &p->region, &p->zone,
-		&p->subzone };
+		&p->network, &p->node_name, &p->service_account, &p->workload, &p->admin, &p->region,
+		&p->zone, &p->subzone };
 	for (size_t i = 0; i < MT_ARRAY_SIZE(texts); i++)
 		copy_text(a, texts[i]);
 	const char **ips = MT_ANEWN(a, const char *, old->nips + 1);
