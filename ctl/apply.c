@@ -44,8 +44,12 @@ static int put_all(const char *galley, const struct mt_objects *objs)
 			printf("%s applied\n", title);
 			continue;
 		}
-		fprintf(stderr, "meltemi apply: %s: %s%s%s\n", title, err.path,
-			err.path[0] ? ": " : "", err.msg);
+		/* Galley's refusals name the object themselves. */
+		if (strstr(err.msg, title))
+			ctl_fail("apply", &err);
+		else
+			fprintf(stderr, "meltemi apply: %s: %s%s%s\n", title, err.path,
+				err.path[0] ? ": " : "", err.msg);
 		failed = 1;
 		if (err.code == MT_UNAVAILABLE)
 			break;

@@ -1,8 +1,10 @@
 """Galley alone: its folder, its state, its REST, and what a discovery client is sent."""
+import datetime
 import json
 import os
 import queue
 import threading
+import time
 
 import grpc
 import pytest
@@ -264,6 +266,24 @@ def test_two_files_with_one_object(clean):
     wait_for(lambda: "a.yaml defines it too" in json.dumps(clean.page()))
     (clean.dir / "a.yaml").unlink()
     wait_for(lambda: clean.object("one")["spec"]["hosts"] == ["b2.example.com"])
+
+
+def test_age(clean):
+    """What came without a creationTimestamp is as old as its first sight; a change keeps that."""
+    stamp = "creationTimestamp"
+    clean.rest("PUT", "objects/virtualservices/default/one", vs("one"))
+    first = clean.object("one")["metadata"][stamp]
+    age = time.time() - datetime.datetime.fromisoformat(first.replace("Z", "+00:00")).timestamp()
+    assert -1 < age < 60, first
+    clean.rest("PUT", "objects/virtualservices/default/one", vs("one", "b.c"))
+    changed = clean.object("one")["metadata"]
+    assert changed["generation"] == 2 and changed[stamp] == first
+    clean.write("two.yaml", vs("two", **{stamp: "2020-01-02T03:04:05Z"}))
+    clean.until(2)
+    assert clean.object("two")["metadata"][stamp].startswith("2020-01-02T03:04:05")
+    clean.process.kill()
+    clean.start()
+    assert clean.object("one")["metadata"][stamp] == first
 
 
 def test_rest(clean):

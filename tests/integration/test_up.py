@@ -5,6 +5,7 @@ import fcntl
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -44,6 +45,11 @@ class Dev:
     def ctl(self, command, *args):
         """`meltemi COMMAND` against this mesh."""
         return subprocess.run([BIN / "meltemi", command, "--galley", f"http://{self.ip}:15114",
+                               *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=20, check=False)
+
+    def pilot(self, command, *args):
+        return subprocess.run([BIN / "meltemi", command, "--pilot", f"http://{self.ip}:15014",
                                *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=20, check=False)
 
@@ -185,6 +191,96 @@ def test_an_invalid_file_is_refused_with_its_place(fresh, tmp):
         done = fresh.ctl(command, "-f", str(bad))
         assert done.returncode != 0 and "htpp" in done.stdout and ":8" in done.stdout, done.stdout
     assert fresh.versions(5) == {"v1": 5}
+
+
+def test_what_it_says_to_type_works(dev):
+    """The printed commands, as they are, although this mesh is not where `meltemi` looks first."""
+    commands = re.findall(r"^ +(\S+/meltemi apply -f .*)$", dev.said, re.M)
+    commands += re.findall(r"^Back to the beginning: (.*)$", dev.said, re.M)
+    assert len(commands) == 5, dev.said
+    for command in commands:
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False,
+                              timeout=20)
+        assert done.returncode == 0, done.stderr
+    dev.ctl("delete", "-f", str(dev.sample / "try/4-deny-caller.yaml"))
+
+
+def test_get_tells_the_age_and_its_yaml_can_be_applied(fresh):
+    table = fresh.ctl("get", "virtualservices", "-n", "bookshop").stdout
+    assert re.search(r"reviews +\d+ +\d+[smh]$", table, re.M), table
+    for args in (["-o", "yaml"], ["-o", "json"]):
+        text = fresh.ctl("get", "virtualservices", "reviews", "-n", "bookshop", *args).stdout
+        again = fresh.dir / "again.yaml"
+        again.write_text(text)
+        done = fresh.ctl("apply", "-f", str(again))
+        assert done.returncode == 0 and "reviews applied" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("kind, proxy, words", [
+    ("listener", "productpage-v1.bookshop",
+     ["9080", "INBOUND", "mutual", "ext_authz", "router", "Sidecar bookshop/productpage-v1"]),
+    ("route", "ingressgateway.istio-system",
+     ["/*", "outbound|9080||productpage.bookshop", "VirtualService bookshop/bookshop"]),
+    ("cluster", "productpage-v1.bookshop",
+     ["reviews.bookshop.svc.cluster.local", "v2", "EDS", "mutual", "DestinationRule"]),
+    ("endpoint", "productpage-v1.bookshop", [".0.42:9080", "HEALTHY", "outbound|9080|v2|reviews"]),
+    ("secret", "reviews-v1.bookshop", ["default", "active", "certificate", "ROOTCA"])])
+def test_proxy_config(fresh, kind, proxy, words):
+    done = fresh.pilot("proxy-config", kind, proxy)
+    assert done.returncode == 0, done.stdout
+    for word in words:
+        assert word in done.stdout, done.stdout
+
+
+def test_proxy_config_of_nobody(fresh):
+    for kind in ("cluster", "secret"):
+        done = fresh.pilot("proxy-config", kind, "nobody.bookshop")
+        assert done.returncode == 1 and 'no proxy "nobody.bookshop"' in done.stdout, done.stdout
+
+
+def test_a_supervisor_that_was_killed(dev):
+    """What it had started again is known too, is named when in the way, and goes with the rest."""
+    def running():
+        done = subprocess.run([BIN / "meltemi", "dev", "--status", "--dir", dev.dir],
+                              capture_output=True, text=True, check=False, timeout=20)
+        return {a[0]: int(a[1]) for a in (line.split() for line in done.stdout.splitlines())
+                if a[2:] == ["running"]}
+    was = running()
+    os.kill(was["reviews-v1"], signal.SIGKILL)
+    wait_for(lambda: running().get("reviews-v1", was["reviews-v1"]) != was["reviews-v1"], 10,
+             what="reviews-v1 runs again, and is written down")
+    os.kill(was["dev"], signal.SIGKILL)
+    wait_for(lambda: "dev" not in running(), 5)
+    assert http_request(dev.page, "/").status == 200
+    again = dev.run("--detach")
+    assert again.returncode != 0 and "in use already" in again.stdout, again.stdout
+    assert "--stop" in again.stdout, again.stdout
+    start = time.monotonic()
+    assert dev.run("--stop").returncode == 0
+    assert time.monotonic() - start < 15
+    wait_for(lambda: not dev.pids(), 5, what=f"all processes end: {dev.pids()}")
+    assert dev.run("--detach").returncode == 0
+    wait_for(lambda: http_request(dev.page, "/").status == 200)
+
+
+def test_interrupted_in_the_foreground(dev):
+    assert dev.run("--stop").returncode == 0
+    p = subprocess.Popen(
+        [BIN / "meltemi", "dev", "--dir", dev.dir, "--prefix", dev.prefix, "--control-addr",
+         dev.ip, "--port", str(dev.port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True)
+    try:
+        for line in p.stdout:
+            if "Ctrl-C" in line:
+                break
+        assert http_request(dev.page, "/").status == 200
+        p.send_signal(signal.SIGINT)
+        assert p.wait(30) == 0
+    finally:
+        p.kill()
+        p.wait()
+    assert not dev.pids()
+    assert dev.run("--detach").returncode == 0
 
 
 def test_down_leaves_nothing_behind(dev):

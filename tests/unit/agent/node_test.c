@@ -166,6 +166,7 @@ START_TEST(boots)
 
 	ck_assert_str_eq(json_string_value(at(j, "node", "metadata", "CLUSTER_ID")), "east");
 	ck_assert(json_is_true(at(j, "node", "metadata", "SDS")));
+	ck_assert(json_is_string(at(j, "node", "metadata", "ENVOY_ADMIN")));
 	ck_assert_str_eq(json_string_value(at(j, "dynamic_resources", "ads_config", "api_type")),
 		"DELTA_GRPC");
 	clusters = at(j, "static_resources", "clusters", NULL);

@@ -18,6 +18,7 @@ START_TEST(node_of_istio)
 		"\"INSTANCE_IPS\": \"10.0.0.1,10.0.0.2,fd00::1\", \"NODE_NAME\": \"host-1\","
 		"\"SERVICE_ACCOUNT\": \"reviews\", \"WORKLOAD_NAME\": \"reviews-v1\","
 		"\"INTERCEPTION_MODE\": \"TPROXY\", \"SDS\": \"true\", \"OTHER\": [1, 2],"
+		"\"ENVOY_ADMIN\": \"10.0.0.1:15000\","
 		"\"LABELS\": {\"version\": \"v1\", \"app\": \"reviews\"}}}",
 		&p, &err);
 	ck_assert_int_eq(r, 0);
@@ -41,6 +42,7 @@ START_TEST(node_of_istio)
 	pilot_proxy_unref(p);
 	ck_assert_str_eq(q->labels[0].value, "ratings");
 	ck_assert_str_eq(q->service_account, "other");
+	ck_assert_str_eq(q->admin, "10.0.0.1:15000");
 	ck_assert_str_eq(q->ns, "shop");
 	pilot_proxy_unref(q);
 }
