@@ -26,11 +26,11 @@ static json_t *metadata(const struct agent_bootstrap *b)
 
 	for (size_t i = 0; i < n->nlabels; i++)
 		json_object_set_new(labels, n->labels[i].key, str(n->labels[i].value));
-	m = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:b}", "NAME", n->name, "NAMESPACE",
-		n->ns, "WORKLOAD_NAME", n->workload, "SERVICE_ACCOUNT", n->service_account,
-		"INSTANCE_IPS", n->instance_ips, "INTERCEPTION_MODE", n->interception,
-		"MELTEMI_VERSION", b->version, "ENVOY_ADMIN", b->admin_addr, "LABELS", labels,
-		"SDS", b->pilot_id != NULL);
+	m = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:b}", "NAME", n->name,
+		"NAMESPACE", n->ns, "WORKLOAD_NAME", n->workload, "SERVICE_ACCOUNT",
+		n->service_account, "INSTANCE_IPS", n->instance_ips, "INTERCEPTION_MODE",
+		n->interception, "MELTEMI_VERSION", b->version, "ENVOY_ADMIN", b->admin_addr,
+		"LABELS", labels, "SDS", b->pilot_id != NULL);
 	if (m && *n->cluster_id)
 		json_object_set_new(m, "CLUSTER_ID", str(n->cluster_id));
 	if (m && *n->network)

@@ -88,7 +88,8 @@ static int delete_one(const char *galley, const struct mt_kind *k, const char *n
 	struct mt_err err = { 0 };
 	json_t *answer = NULL;
 
-	if (ctl_http_where(ctl_http_json("DELETE", url, &answer, &err), "Galley", "--galley", &err) < 0)
+	if (ctl_http_where(
+		    ctl_http_json("DELETE", url, &answer, &err), "Galley", "--galley", &err) < 0)
 		return ctl_fail("delete", &err);
 	json_decref(answer);
 	printf("%s %s%s%s deleted\n", k->kind, ns, *ns ? "/" : "", name);

@@ -65,7 +65,8 @@ int ctl_http_fail(int status, const struct mt_buf *body, const char *url, struct
 	const char *said = json_string_value(json_object_get(j, "error"));
 	/* A page that is not there: another program answers, or an older one. */
 	bool page = said && strncmp(said, "no such page", strlen("no such page")) == 0;
-	int r = said ? mt_fail(err, code_of(status), page ? url : NULL, "%s", page ? "no such page" : said)
+	int r = said ? mt_fail(err, code_of(status), page ? url : NULL, "%s",
+			       page ? "no such page" : said)
 		     : mt_fail(err, code_of(status), url, "answered %d", status);
 
 	json_decref(j);

@@ -10,9 +10,9 @@
 #include "common/base/file.h"
 #include "common/base/strs.h"
 #include "common/base/vec.h"
+#include "common/schema/field.h"
 #include "ctl/ctl.h"
 #include "ctl/http.h"
-#include "common/schema/field.h"
 #include "galley/validate/validate.h"
 
 enum { FILE_MAX = 16 << 20, PUT_MS = 15000 };
@@ -88,8 +88,7 @@ int ctl_only_files(const char *command, const struct object_options *v, const st
 		return MT_INVALID;
 	}
 	if (*v->namespace) {
-		fprintf(stderr,
-			"meltemi %s: -n: the namespace of an object is in its metadata\n",
+		fprintf(stderr, "meltemi %s: -n: the namespace of an object is in its metadata\n",
 			command);
 		return MT_INVALID;
 	}
@@ -226,7 +225,7 @@ int ctl_object_put(const char *galley, const struct mt_object *o, struct mt_err 
 	json_decref(doc);
 	if (r < 0)
 		return ctl_http_where(r, "Galley", "--galley", err);
-	return r / 100 == 2 ? 0
-			    : ctl_http_where(ctl_http_fail(r, &answer, url, err), "Galley",
-				      "--galley", err);
+	return r / 100 == 2
+		? 0
+		: ctl_http_where(ctl_http_fail(r, &answer, url, err), "Galley", "--galley", err);
 }

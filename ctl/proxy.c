@@ -54,8 +54,8 @@ static void print_status(json_t *proxies)
 	/* What was rejected, in Envoy's words. */
 	json_array_foreach(proxies, i, p) for (t = 0; t < MT_ARRAY_SIZE(types); t++)
 	{
-		const char *words = text(
-			json_object_get(json_object_get(p, "types"), types[t]), "message");
+		const char *words =
+			text(json_object_get(json_object_get(p, "types"), types[t]), "message");
 		if (*words)
 			printf("%s %s: %s\n", text(p, "proxy"), types[t], words);
 	}
@@ -131,8 +131,7 @@ static int from_pilot(const struct proxy_options *v, const char *proxy, const ch
 	char *url = mt_asprintf("%s/debug/config_dump?proxyID=%s%s%s", v->pilot, id,
 		name ? "&name=" : "", name ? name : "");
 	json_t *all;
-	int r = ctl_http_where(
-		ctl_http_json("GET", url, &all, err), "Pilot", "--pilot", err);
+	int r = ctl_http_where(ctl_http_json("GET", url, &all, err), "Pilot", "--pilot", err);
 
 	if (r < 0)
 		return r;
@@ -160,8 +159,7 @@ static int admin_of(
 	MT_AUTO(mt_strfreep)
 	char *url = mt_asprintf("%s/debug/provenance?proxyID=%s", v->pilot, id);
 	json_t *all;
-	int r = ctl_http_where(
-		ctl_http_json("GET", url, &all, err), "Pilot", "--pilot", err);
+	int r = ctl_http_where(ctl_http_json("GET", url, &all, err), "Pilot", "--pilot", err);
 
 	if (r < 0)
 		return r;
@@ -184,8 +182,8 @@ static int secrets(const struct proxy_options *v, const char *proxy, struct mt_e
 	MT_AUTO(mt_strfreep) char *url = mt_asprintf("http://%s/config_dump", admin);
 	json_t *all, *part, *s;
 	size_t i, k;
-	int r = ctl_http_where(ctl_http_json("GET", url, &all, err), "an Envoy's admin interface",
-		"--admin", err);
+	int r = ctl_http_where(
+		ctl_http_json("GET", url, &all, err), "an Envoy's admin interface", "--admin", err);
 
 	if (r < 0)
 		return r;

@@ -166,9 +166,8 @@ static void cell_destination(struct ctl_table *t, json_t *route)
 	json_t *status = at(route, "directResponse.status");
 	size_t i;
 
-	json_array_foreach(weighted, i, w)
-		mt_buf_printf(&b, "%s%s %lld", i ? ", " : "", text(w, "name"),
-			(long long)json_integer_value(at(w, "weight")));
+	json_array_foreach(weighted, i, w) mt_buf_printf(&b, "%s%s %lld", i ? ", " : "",
+		text(w, "name"), (long long)json_integer_value(at(w, "weight")));
 	if (*text(route, "route.cluster"))
 		mt_buf_adds(&b, text(route, "route.cluster"));
 	if (at(route, "redirect"))
@@ -222,7 +221,7 @@ static const char *cluster_tls(json_t *c)
 	if (!tls)
 		return "";
 	return at(tls, "tlsCertificateSdsSecretConfigs") || at(tls, "tlsCertificates") ? "mutual"
-										      : "simple";
+										       : "simple";
 }
 
 /* "outbound|9080|v1|reviews.shop.svc.cluster.local" in four cells; another name stands alone. */

@@ -8,12 +8,14 @@
 #include "common/base/mem.h"
 #include "common/base/strs.h"
 
+enum { COLUMNS_MAX = 16 };
+
 void ctl_table_start(struct ctl_table *t, const char *titles)
 {
 	size_t n;
 
 	*t = (struct ctl_table){ 0 };
-	for (const char *p = titles; *p; p += n + (p[n] == '|')) {
+	for (const char *p = titles; *p && t->columns < COLUMNS_MAX; p += n + (p[n] == '|')) {
 		n = strcspn(p, "|");
 		ctl_table_cellf(t, "%.*s", (int)n, p);
 		t->columns++;
@@ -47,12 +49,11 @@ static int width(const struct ctl_table *t, size_t column)
 
 void ctl_table_print(struct ctl_table *t)
 {
-	int widths[16];
+	int widths[COLUMNS_MAX];
 
-	for (size_t c = 0; c < t->columns && c < MT_ARRAY_SIZE(widths); c++)
+	for (size_t c = 0; c < t->columns; c++)
 		widths[c] = width(t, c);
-	for (size_t i = 0; i < t->cells.n; i++) {
-		size_t c = i % t->columns;
+	for (size_t i = 0, c = 0; i < t->cells.n; i++, c = c + 1 == t->columns ? 0 : c + 1) {
 		bool last = c + 1 == t->columns;
 		printf("%-*s%s", last ? 0 : widths[c], t->cells.v[i], last ? "\n" : "  ");
 		mt_free(t->cells.v[i]);

@@ -8,7 +8,7 @@ struct ctl_table {
 	MT_VEC(char *) cells; /* owned, row by row */
 };
 
-/* The titles, separated by '|', set how many columns there are. */
+/* The titles, separated by '|', set how many columns there are (16 at most). */
 void ctl_table_start(struct ctl_table *t, const char *titles);
 /* The next cell, left to right; copied. NULL or "": "-". */
 void ctl_table_cell(struct ctl_table *t, const char *text);

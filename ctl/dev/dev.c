@@ -171,8 +171,8 @@ static int run(struct dev *d, int ready_fd)
 	int r;
 
 	d->loop = mt_loop_new(&mt_clock_system);
-	d->procs = procs_new(d->loop,
-		&(struct procs_events){ .died = on_died, .restarted = on_restarted }, d);
+	d->procs = procs_new(
+		d->loop, &(struct procs_events){ .died = on_died, .restarted = on_restarted }, d);
 	for (int i = 0; i < 2; i++) {
 		uv_signal_init(mt_loop_uv(d->loop), &sig[i]);
 		sig[i].data = d;
@@ -187,6 +187,7 @@ static int run(struct dev *d, int ready_fd)
 			r = mt_fail_errno(&err, NULL, "cannot say that the mesh is ready");
 		if (ready_fd < 0)
 			printf("Ctrl-C stops it.\n");
+		fflush(stdout); /* also when it is read by a program */
 		if (!d->interrupted)
 			mt_loop_run(d->loop);
 	} else if (err.code != MT_CANCELLED) {

@@ -63,11 +63,12 @@ int dev_resolve(struct dev *d, struct mt_err *err)
 		return mt_fail_errno(err, "/proc/self/exe", "cannot find this program");
 	self[n] = 0;
 	*strrchr(self, '/') = 0;
-	if ((r = resolve_path(d->opts.bin_dir, self, ".", &d->bin_dir, "--bin-dir says another place", err)) < 0 ||
+	if ((r = resolve_path(d->opts.bin_dir, self, ".", &d->bin_dir,
+		     "--bin-dir says another place", err)) < 0 ||
 		(r = resolve_data(d, d->opts.sample, "deploy/samples/bookshop", &d->sample,
 			 "--sample says another place", err)) < 0 ||
-		(r = resolve_data(d, d->opts.mesh, "deploy/local/mesh", &d->mesh, "--mesh says another place", err)) <
-			0 ||
+		(r = resolve_data(d, d->opts.mesh, "deploy/local/mesh", &d->mesh,
+			 "--mesh says another place", err)) < 0 ||
 		(r = resolve_path(d->opts.envoy, d->bin_dir, "../envoy/envoy", &d->envoy,
 			 "`make deps` installs it, --envoy says another place", err)) < 0)
 		return r;

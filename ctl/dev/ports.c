@@ -39,7 +39,8 @@ static void try(struct taken *taken, const char *what, const char *ip, unsigned 
 	if (can_bind(ip, port))
 		return;
 	if (taken->n++ < SHOWN)
-		mt_buf_printf(&taken->text, "%s%s:%u (%s)", taken->n > 1 ? ", " : "", ip, port, what);
+		mt_buf_printf(
+			&taken->text, "%s%s:%u (%s)", taken->n > 1 ? ", " : "", ip, port, what);
 }
 
 int dev_ports_free(struct dev *d, struct mt_err *err)

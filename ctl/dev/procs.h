@@ -19,7 +19,8 @@ struct proc_info {
 
 struct procs_events {
 	void (*died)(void *ctx, const struct proc_info *p); /* it ended, and nobody stopped it */
-	void (*restarted)(void *ctx, const struct proc_info *p); /* procs_restart() has done its work */
+	void (*restarted)(
+		void *ctx, const struct proc_info *p); /* procs_restart() has done its work */
 };
 
 /* The events may be NULL; copied. */

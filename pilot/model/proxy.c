@@ -243,8 +243,8 @@ struct pilot_proxy *pilot_proxy_with(const struct pilot_proxy *old, const struct
 	if (service_account)
 		p->service_account = service_account;
 	const char **texts[] = { &p->node_id, &p->id, &p->name, &p->ns, &p->domain, &p->cluster_id,
-		&p->network, &p->node_name, &p->service_account, &p->workload, &p->admin, &p->region,
-		&p->zone, &p->subzone };
+		&p->network, &p->node_name, &p->service_account, &p->workload, &p->admin,
+		&p->region, &p->zone, &p->subzone };
 	for (size_t i = 0; i < MT_ARRAY_SIZE(texts); i++)
 		copy_text(a, texts[i]);
 	const char **ips = MT_ANEWN(a, const char *, old->nips + 1);

@@ -29,7 +29,7 @@ struct pilot_proxy {
 	const char *node_name;       /* NODE_NAME */
 	const char *service_account; /* SERVICE_ACCOUNT */
 	const char *workload;        /* WORKLOAD_NAME, else label app/service name, else name */
-	const char *admin;           /* ENVOY_ADMIN: ADDR:PORT of Envoy's admin interface, as it says */
+	const char *admin; /* ENVOY_ADMIN: ADDR:PORT of Envoy's admin interface, as it says */
 	const char *region, *zone, *subzone;
 	bool tproxy; /* INTERCEPTION_MODE TPROXY */
 	bool none;   /* INTERCEPTION_MODE NONE: nothing is captured */
