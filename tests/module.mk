@@ -71,15 +71,13 @@ $(foreach n,$(BENCH_NAMES),$(eval $(call program,bench/$(n), \
 	$(wildcard tests/bench/$(n).c tests/bench/$(n)/*.c),$(LIB_unit) $(LIB_meltemi))))
 bench: deps
 	+@$(MAKE) --no-print-directory all
-	@$(if $(wildcard tests/bench/run),exec tests/bench/run $(BENCH),echo 'bench: nothing here yet')
+	@exec tests/bench/run $(BENCH)
 
 # Python tests, in an environment of their own.
 VENV := build/venv
 $(VENV)/.ready: $(wildcard tests/requirements.txt)
 	@tools/venv $(VENV) $<
 integration: deps $(VENV)/.ready all
-	@$(if $(wildcard tests/integration/test_*.py),$(VENV)/bin/python -m pytest tests/integration \
-		$(PYTEST),echo 'integration: nothing here yet')
+	@$(VENV)/bin/python -m pytest tests/integration $(PYTEST)
 proto-test: $(VENV)/.ready
-	@$(if $(wildcard tests/proto/test_*.py),$(VENV)/bin/python -m pytest tests/proto \
-		$(PYTEST),echo 'proto-test: nothing here yet')
+	@$(VENV)/bin/python -m pytest tests/proto $(PYTEST)
