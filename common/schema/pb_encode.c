@@ -41,7 +41,8 @@ static json_t *double_json(double v)
 		return json_string("NaN");
 	if (isinf(v))
 		return json_string(v > 0 ? "Infinity" : "-Infinity");
-	if (v == floor(v) && fabs(v) < 1e15)
+	/* Whole numbers without a fraction; an integer has no negative zero. */
+	if (v == floor(v) && fabs(v) < 1e15 && !(v == 0 && signbit(v)))
 		return json_integer((json_int_t)v);
 	return json_real(v);
 }

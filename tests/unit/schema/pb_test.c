@@ -107,6 +107,7 @@ START_TEST(well_known)
 	bad(route, "{\"timeout\":\"5\"}",
 		"a duration such as 1.5s is expected, not the string \"5\"");
 	same(route, "{\"mirrorPercent\":0}", "{\"mirrorPercent\":0}");
+	same(&google__protobuf__struct__descriptor, "{\"a\":[-0.0,0,1.0]}", "{\"a\":[-0.0,0,1]}");
 	same(&google__protobuf__struct__descriptor, "{\"b\":[1,\"x\",null,{\"c\":true}],\"a\":1.5}",
 		"{\"a\":1.5,\"b\":[1,\"x\",null,{\"c\":true}]}");
 	same(&google__protobuf__value__descriptor, "null", "null");
