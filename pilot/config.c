@@ -17,6 +17,8 @@ static struct mt_log_scope scope = MT_LOG_SCOPE("config");
 
 static const enum mt_kind_id kinds[] = {
 	MT_KIND_SERVICE_ENTRY,
+	MT_KIND_WORKLOAD_ENTRY,
+	MT_KIND_WORKLOAD_GROUP,
 	MT_KIND_VIRTUAL_SERVICE,
 	MT_KIND_DESTINATION_RULE,
 	MT_KIND_GATEWAY,
@@ -28,6 +30,13 @@ static const enum mt_kind_id kinds[] = {
 };
 
 /* ---- worlds ---- */
+
+/* Registries turn them into services; the world itself does not see them. */
+static bool for_registries(enum mt_kind_id kind)
+{
+	return kind == MT_KIND_SERVICE_ENTRY || kind == MT_KIND_WORKLOAD_ENTRY ||
+		kind == MT_KIND_WORKLOAD_GROUP;
+}
 
 struct configs {
 	struct pilot *p;
@@ -57,7 +66,7 @@ static struct pilot_world *build_world(struct pilot *p)
 	mt_ident_daemon_id(p->opts->common.trust_domain, "mixer", mixer_id, sizeof(mixer_id), NULL);
 
 	for (size_t i = 0; i < MT_ARRAY_SIZE(kinds); i++)
-		if (kinds[i] != MT_KIND_SERVICE_ENTRY)
+		if (!for_registries(kinds[i]))
 			mt_feed_each(p->feed, kinds[i], add_config, &c);
 	for (size_t i = 0; i < p->nregistries; i++)
 		p->registries[i]->ops->list(p->registries[i], &services);
@@ -94,6 +103,23 @@ static struct pilot_world *update_world(struct pilot *p)
 	return pilot_world_update(old, p->eps.v, p->eps.n);
 }
 
+/* Endpoints that stand in clusters: those of services that Envoy resolves by name, and the identities
+ * that are expected of any. */
+static bool clusters_read(
+	const struct pilot_world *old, const struct pilot_endpoints_changes *changes)
+{
+	for (size_t i = 0; i < changes->n; i++) {
+		const struct pilot_endpoints *before;
+		int at = pilot_world_find(old, changes->v[i].hostname, changes->v[i].ns);
+		if (at < 0 || pilot_resolution_is_dns(changes->svc[i]->resolution))
+			return true;
+		pilot_world_service(old, (size_t)at, &before);
+		if (before->accounts_hash != changes->v[i].eps->accounts_hash)
+			return true;
+	}
+	return false;
+}
+
 static void apply(void *arg)
 {
 	struct pilot *p = arg;
@@ -104,11 +130,14 @@ static void apply(void *arg)
 	const struct pilot_world *old = push_current(p->push);
 	struct pilot_world *w = update_world(p);
 	if (!w) {
-		p->dirty.index = true;
+		if (!p->dirty.index) /* one of them is not what the world serves by its name */
+			pilot_flow_services(&p->dirty);
 		w = build_world(p);
 	} else if (pilot_world_addresses_hash(w) != pilot_world_addresses_hash(old)) {
 		pilot_flow_endpoints(&p->dirty, true);
 	}
+	if (old && clusters_read(old, &p->eps))
+		pilot_flow_clusters(&p->dirty);
 	push_world(p->push, w, &p->dirty, p->eps.v, p->eps.n);
 	pilot_world_unref(w);
 	mt_metric_set(mt_daemon_metrics(p->d), METRIC_pilot_virt_services,
@@ -138,7 +167,7 @@ static void object_changed(struct pilot *p, const struct mt_feed_change *c)
 	const struct mt_object *o = c->new ? c->new : c->old;
 	enum mt_kind_id kind = o->kind->id;
 
-	if (kind != MT_KIND_SERVICE_ENTRY) {
+	if (!for_registries(kind)) {
 		pilot_flow_object(&p->dirty, kind);
 		return;
 	}

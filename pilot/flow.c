@@ -37,3 +37,8 @@ void pilot_flow_endpoints(struct pilot_dirty *d, bool addresses)
 {
 	mark(d, 1u << PILOT_ENDPOINTS | (addresses ? T_INBOUND : 0), "endpoints");
 }
+
+void pilot_flow_clusters(struct pilot_dirty *d)
+{
+	mark(d, 1u << PILOT_CLUSTERS, "endpoints");
+}

@@ -23,4 +23,6 @@ struct pilot_dirty {
 void pilot_flow_object(struct pilot_dirty *d, enum mt_kind_id kind);
 /* Endpoints only: the endpoint table, unless addresses moved (then inbound tables too). */
 void pilot_flow_endpoints(struct pilot_dirty *d, bool addresses);
+/* ... of which something stands in clusters. */
+void pilot_flow_clusters(struct pilot_dirty *d);
 void pilot_flow_services(struct pilot_dirty *d);

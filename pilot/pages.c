@@ -177,7 +177,8 @@ static json_t *endpoints_json(const struct pilot_endpoints *eps)
 static json_t *service_json(
 	const struct pilot_service *s, const struct pilot_endpoints *eps, bool with_endpoints)
 {
-	static const char *const resolutions[] = { "NONE", "STATIC", "DNS" };
+	static const char *const resolutions[] = { "NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN",
+		"DYNAMIC_DNS" };
 	json_t *ports = json_array();
 
 	for (size_t i = 0; i < s->nports; i++)

@@ -74,6 +74,11 @@ const char *pilot_protocol_name(enum pilot_protocol p)
 	return (size_t)p < MT_ARRAY_SIZE(names) ? names[p] : "?";
 }
 
+bool pilot_resolution_is_dns(enum pilot_resolution r)
+{
+	return r == PILOT_RES_DNS || r == PILOT_RES_DNS_ROUND_ROBIN;
+}
+
 struct pilot_service *pilot_service_new(void)
 {
 	struct mt_arena *a = mt_arena_new(0);

@@ -31,7 +31,14 @@ bool pilot_protocol_is_h2(enum pilot_protocol p);   /* HTTP2, GRPC */
 bool pilot_protocol_is_tls(enum pilot_protocol p);  /* HTTPS, TLS: passed through */
 const char *pilot_protocol_name(enum pilot_protocol p);
 
-enum pilot_resolution { PILOT_RES_NONE, PILOT_RES_STATIC, PILOT_RES_DNS };
+enum pilot_resolution {
+	PILOT_RES_NONE,
+	PILOT_RES_STATIC,
+	PILOT_RES_DNS,
+	PILOT_RES_DNS_ROUND_ROBIN, /* each connection goes to the address that was resolved last */
+	PILOT_RES_DYNAMIC_DNS,     /* resolved by the proxy from the request's own host name */
+};
+bool pilot_resolution_is_dns(enum pilot_resolution r); /* DNS, DNS_ROUND_ROBIN */
 
 struct pilot_port {
 	const char *name;
@@ -125,7 +132,16 @@ struct pilot_services_in { /* references owned; pilot_services_in_clear() */
 };
 void pilot_services_in_clear(struct pilot_services_in *s);
 
+/* A WorkloadEntry object, and what is known of its health beyond it. */
+struct pilot_workload {
+	uint32_t id;
+	const struct mt_object *obj;
+	bool unhealthy;
+};
+/* workloadSelector of the ServiceEntry o names this WorkloadEntry. */
+bool pilot_service_entry_selects(const struct mt_object *o, const struct mt_object *workload);
 /* The services that a ServiceEntry object stands for, one a host, appended to out (references handed
- * over). Endpoints are shared by the services of one entry. Pure. MT_INVALID names the field. */
-int pilot_service_entry(
-	const struct mt_object *o, uint32_t id, struct pilot_services_in *out, struct mt_err *err);
+ * over). Endpoints are shared by the services of one entry. w: the WorkloadEntry objects there are, in
+ * any order; those that it does not select are passed over. Pure. MT_INVALID names the field. */
+int pilot_service_entry(const struct mt_object *o, uint32_t id, const struct pilot_workload *w,
+	size_t n, struct pilot_services_in *out, struct mt_err *err);

@@ -176,7 +176,7 @@ void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty 
 	pilot_world_unref(p->world);
 	p->world = w;
 	p->epoch++;
-	if (!first && !d->index && !(d->tables & T_INBOUND)) {
+	if (!first && !d->index && !(d->tables & ~(1u << PILOT_ENDPOINTS))) {
 		endpoints_only(p, d, eps, neps);
 	} else {
 		regroup(p);

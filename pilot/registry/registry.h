@@ -37,6 +37,9 @@ struct pilot_registry_ops {
 	enum pilot_services_change (*object)(struct pilot_registry *r,
 		const struct mt_feed_change *c, struct pilot_endpoints_changes *eps,
 		struct mt_err *err);
+	/* What an agent says of the workload "ns/name". NULL: not of interest. */
+	enum pilot_services_change (*health)(struct pilot_registry *r, const char *key,
+		bool healthy, struct pilot_endpoints_changes *eps);
 	/* Appends references to all services. */
 	void (*list)(struct pilot_registry *r, struct pilot_services_in *out);
 };

@@ -27,8 +27,8 @@ static void plan_service(struct pilot_job *j, struct pilot_plan *p, uint32_t svc
 	const struct pilot_endpoints *eps = pilot_world_eps(j->w, svc);
 	uint64_t fp = mt_hash_mix(s->hash, dr ? dr->hash : 0);
 	fp = mt_hash_mix(fp,
-		s->resolution == PILOT_RES_DNS ? mt_hash_mix(eps->hash, j->ix->auth_hash)
-					       : eps->accounts_hash);
+		pilot_resolution_is_dns(s->resolution) ? mt_hash_mix(eps->hash, j->ix->auth_hash)
+						       : eps->accounts_hash);
 	for (uint32_t k = 0; k < s->nports; k++) {
 		if (s->ports[k].protocol == PILOT_UDP)
 			continue;
@@ -85,6 +85,29 @@ static Cluster__Cluster *cluster_new(
 	return c;
 }
 
+static Cluster__Cluster__DiscoveryType discovery_type(const struct pilot_service *s)
+{
+	switch (s->resolution) {
+	case PILOT_RES_STATIC: return CLUSTER__CLUSTER__DISCOVERY_TYPE__EDS;
+	case PILOT_RES_DNS: return CLUSTER__CLUSTER__DISCOVERY_TYPE__STRICT_DNS;
+	case PILOT_RES_DNS_ROUND_ROBIN: return CLUSTER__CLUSTER__DISCOVERY_TYPE__LOGICAL_DNS;
+	default: return CLUSTER__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST;
+	}
+}
+
+/* Envoy takes one name for a cluster of this type, and refuses the cluster with more. */
+static void only_one(
+	struct pilot_job *j, const struct pilot_service *s, Endpoint__ClusterLoadAssignment *m)
+{
+	if (m->n_endpoints > 1 || (m->n_endpoints && m->endpoints[0]->n_lb_endpoints > 1))
+		pilot_job_note(j, s->id, PILOT_NOTE_IGNORED, "spec.endpoints",
+			"DNS_ROUND_ROBIN has one endpoint: the first serves");
+	if (!m->n_endpoints)
+		return;
+	m->n_endpoints = 1;
+	m->endpoints[0]->n_lb_endpoints = 1;
+}
+
 static void discovery(struct pilot_job *j, Cluster__Cluster *c, const struct pilot_cluster_ref *ref)
 {
 	const struct pilot_service *s = j->ix->svcs[ref->svc];
@@ -92,12 +115,14 @@ static void discovery(struct pilot_job *j, Cluster__Cluster *c, const struct pil
 		c->eds_cluster_config = pb_new(j->a, cluster__cluster__eds_cluster_config);
 		c->eds_cluster_config->eds_config = pb_ads(j->a);
 		c->eds_cluster_config->service_name = c->name;
-	} else if (s->resolution == PILOT_RES_DNS) {
+	} else if (pilot_resolution_is_dns(s->resolution)) {
 		c->dns_lookup_family = j->p->ipv6 && !j->p->ipv4
 			? CLUSTER__CLUSTER__DNS_LOOKUP_FAMILY__V6_ONLY
 			: j->p->ipv6 ? CLUSTER__CLUSTER__DNS_LOOKUP_FAMILY__ALL
 				     : CLUSTER__CLUSTER__DNS_LOOKUP_FAMILY__V4_ONLY;
 		c->load_assignment = pilot_load_assignment(j, c->name, ref);
+		if (s->resolution == PILOT_RES_DNS_ROUND_ROBIN)
+			only_one(j, s, c->load_assignment);
 	}
 }
 
@@ -118,7 +143,7 @@ static void auto_tls(struct pilot_job *j, Cluster__Cluster *c, const struct pilo
 {
 	static const char raw[] = "envoy.transport_sockets.raw_buffer";
 	if (!j->mesh->auto_mtls || !j->p->sds || s->external || s->resolution == PILOT_RES_NONE ||
-		(s->resolution == PILOT_RES_DNS && !eps->any_mtls))
+		(pilot_resolution_is_dns(s->resolution) && !eps->any_mtls))
 		return;
 	socket_match(j, c, "tlsMode-istio", pb_struct1(j->a, "tlsMode", "istio"),
 		pilot_tls_mesh_upstream(j, s, eps, NULL, sni, h2));
@@ -168,11 +193,7 @@ static Cluster__Cluster *build_outbound(
 	const struct pilot_port *port = &s->ports[ref->port];
 	const struct pilot_dr *dr = pilot_job_dr(j, s->hostname, (int)ref->svc);
 	struct pilot_policy pol;
-	Cluster__Cluster *c = cluster_new(j, name,
-		s->resolution == PILOT_RES_STATIC ? CLUSTER__CLUSTER__DISCOVERY_TYPE__EDS
-			: s->resolution == PILOT_RES_DNS
-			? CLUSTER__CLUSTER__DISCOVERY_TYPE__STRICT_DNS
-			: CLUSTER__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST);
+	Cluster__Cluster *c = cluster_new(j, name, discovery_type(s));
 	discovery(j, c, ref);
 	pilot_policy_resolve(dr, ref->subset, port->number, &pol);
 	pilot_policy_apply(j, c, &pol, port->protocol);

@@ -144,8 +144,6 @@ static Endpoint__LbEndpoint *lb_endpoint(struct pilot_job *j, const struct pilot
 	m->host_identifier_case = ENDPOINT__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT;
 	m->endpoint = ep;
 	m->load_balancing_weight = pb_u32(j->a, e->weight ? e->weight : 1);
-	if (e->unhealthy)
-		m->health_status = CORE__HEALTH_STATUS__UNHEALTHY;
 	if (takes_mtls(j, s, e, port))
 		pb_metadata_add(
 			j->a, &m->metadata, "envoy.transport_socket_match", "tlsMode", "istio");
@@ -203,7 +201,7 @@ Endpoint__ClusterLoadAssignment *pilot_load_assignment(
 	const struct pilot_endpoint **v = MT_ANEWN(j->a, const struct pilot_endpoint *, eps->n + 1);
 	size_t n = 0;
 	for (size_t i = 0; i < eps->n; i++)
-		if ((eps->v[i].ports[ref->port] || eps->v[i].unix_socket) &&
+		if ((eps->v[i].ports[ref->port] || eps->v[i].unix_socket) && !eps->v[i].unhealthy &&
 			in_subset(&eps->v[i], sub))
 			v[n++] = &eps->v[i];
 	qsort(v, n, sizeof(*v), loc_cmp);

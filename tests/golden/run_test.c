@@ -48,13 +48,22 @@ static int read_input(const char *name, const char *path, struct input *in)
 		mt_free(s);
 	}
 	in->configs = mt_reallocarray(NULL, in->objs.n + 1, sizeof(*in->configs));
+	struct pilot_workload *workloads =
+		mt_reallocarray(NULL, in->objs.n + 1, sizeof(*workloads));
+	size_t nworkloads = 0;
+	for (size_t i = 0; r == 0 && i < in->objs.n; i++)
+		if (in->objs.v[i]->kind->id == MT_KIND_WORKLOAD_ENTRY)
+			workloads[nworkloads++] =
+				(struct pilot_workload){ (uint32_t)i + 1, in->objs.v[i], false };
 	for (size_t i = 0; r == 0 && i < in->objs.n; i++) {
 		const struct mt_object *o = in->objs.v[i];
 		if (strcmp(o->kind->kind, "ServiceEntry") == 0)
-			r = pilot_service_entry(o, (uint32_t)i + 1, &in->svcs, &err);
+			r = pilot_service_entry(
+				o, (uint32_t)i + 1, workloads, nworkloads, &in->svcs, &err);
 		else
 			in->configs[in->nconfigs++] = (struct pilot_config){ (uint32_t)i + 1, o };
 	}
+	mt_free(workloads);
 	mt_buf_clear(&text);
 	mt_diags_clear(&diags);
 	return r < 0 ? fail(name, *err.msg ? err.msg : "in.yaml does not decode") : 0;

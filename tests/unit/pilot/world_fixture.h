@@ -28,7 +28,7 @@ static inline void fixture_load(struct fixture *f, const char *yaml)
 	for (size_t i = 0; i < f->objs.n; i++) {
 		const struct mt_object *o = f->objs.v[i];
 		if (strcmp(o->kind->kind, "ServiceEntry") == 0) {
-			if (pilot_service_entry(o, (uint32_t)i + 1, &f->svcs, &err) < 0)
+			if (pilot_service_entry(o, (uint32_t)i + 1, NULL, 0, &f->svcs, &err) < 0)
 				ck_abort_msg("%s: %s", err.path, err.msg);
 		} else {
 			struct pilot_config one = { (uint32_t)i + 1, o };

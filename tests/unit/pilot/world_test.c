@@ -186,7 +186,8 @@ START_TEST(bad_entries)
 					 "spec:\n  hosts: [a.b, c.d]\n  resolution: STATIC\n  %s\n",
 			bad[i]);
 		ck_assert_int_eq(mt_decode_text("t", text, strlen(text), NULL, &objs, &diags), 0);
-		ck_assert_int_eq(pilot_service_entry(objs.v[0], 1, &out, &err), MT_INVALID);
+		ck_assert_int_eq(
+			pilot_service_entry(objs.v[0], 1, NULL, 0, &out, &err), MT_INVALID);
 		ck_assert_str_ne(err.path, "");
 		ck_assert_uint_eq(out.n, 0);
 		mt_free(text);
