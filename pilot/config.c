@@ -61,7 +61,8 @@ static struct pilot_world *build_world(struct pilot *p)
 	struct pilot_services_in services = { 0 };
 	char mixer_id[600] = "";
 	const struct pilot_mesh_local local = { .control_plane_tls = p->identity != NULL,
-		.mixer_spiffe_id = mixer_id };
+		.mixer_spiffe_id = mixer_id,
+		.redis_filter = p->opts->redis_filter };
 
 	mt_ident_daemon_id(p->opts->common.trust_domain, "mixer", mixer_id, sizeof(mixer_id), NULL);
 

@@ -13,6 +13,7 @@ struct pilot_filter_in {
 	struct pilot_job *j;
 	int at;                              /* one of PILOT_AT_ */
 	const struct pilot_inbound *inbound; /* inbound only; NULL for a port without a service */
+	unsigned protocols; /* bit mask of enum pilot_protocol that are served here */
 };
 /* Sets the filter's name in ret_name (Envoy's well-known one) and returns its configuration, or NULL
  * when it does not stand here. */

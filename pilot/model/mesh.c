@@ -27,6 +27,8 @@ static void defaults(struct pilot_mesh *m, const struct pilot_world_in *in)
 	m->listen_port = 15001;
 	m->inbound_port = 15006;
 	m->connect_timeout_ns = 10 * MT_NS_PER_SEC;
+	m->detection_timeout_ns = MT_NS_PER_SEC;
+	m->redis_filter = in->local && in->local->redis_filter;
 	m->allow_any = true;
 	m->auto_mtls = true;
 	m->root_namespace = in->root_namespace ? in->root_namespace : "istio-system";
@@ -42,6 +44,9 @@ static void apply(struct pilot_mesh *m, const Mesh__MeshConfig *c)
 		m->inbound_port = (uint16_t)c->proxy_inbound_listen_port;
 	m->http_port = (uint16_t)c->proxy_http_port;
 	m->connect_timeout_ns = dur_ns(c->connect_timeout, m->connect_timeout_ns);
+	if (c->protocol_detection_timeout)
+		m->detection_timeout_ns = c->protocol_detection_timeout->seconds * MT_NS_PER_SEC +
+			c->protocol_detection_timeout->nanos;
 	if (c->outbound_traffic_policy)
 		m->allow_any = c->outbound_traffic_policy->mode !=
 			MESH__MESH_CONFIG__OUTBOUND_TRAFFIC_POLICY__MODE__REGISTRY_ONLY;
@@ -97,5 +102,5 @@ void pilot_index_mesh(struct pilot_index *ix, const struct pilot_world_in *in)
 	h = mt_hash_mix(h, mt_hash_str(m->root_namespace));
 	h = mt_hash_mix(h, mt_hash_str(m->trust_domain));
 	h = mt_hash_mix(h, mt_hash_str(m->mixer_spiffe_id));
-	m->hash = mt_hash_mix(h, m->control_plane_tls);
+	m->hash = mt_hash_mix(h, (uint64_t)m->redis_filter << 1 | m->control_plane_tls);
 }

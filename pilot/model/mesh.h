@@ -7,6 +7,7 @@
 /* From Pilot's options. */
 struct pilot_mesh_local {
 	bool control_plane_tls; /* Mixer is called with mutual TLS */
+	bool redis_filter;
 	const char *
 		mixer_spiffe_id; /* whom to expect there; NULL: spiffe://TRUST/ns/ROOT/sa/istio-mixer-service-account */
 };
@@ -18,6 +19,8 @@ struct pilot_mesh {
 	uint16_t inbound_port;         /* 15006 */
 	uint16_t http_port;            /* proxyHttpPort, 0 none */
 	int64_t connect_timeout_ns;    /* 10 s */
+	int64_t detection_timeout_ns;  /* 1 s; 0: waits as long as it takes */
+	bool redis_filter;             /* Redis is spoken, not passed on */
 	bool allow_any;                /* outboundTrafficPolicy; the default */
 	bool auto_mtls;                /* the default */
 	bool mtls_on;                  /* authPolicy MUTUAL_TLS: inbound default STRICT */

@@ -17,7 +17,7 @@ static const struct {
 	const char *name; /* also the prefix of port names */
 	enum pilot_protocol p;
 } protocols[] = {
-	{ "grpc-web", PILOT_HTTP },
+	{ "grpc-web", PILOT_GRPC_WEB },
 	{ "grpc", PILOT_GRPC },
 	{ "http2", PILOT_HTTP2 },
 	{ "https", PILOT_HTTPS },
@@ -41,25 +41,33 @@ int pilot_protocol_parse(const char *text, enum pilot_protocol *ret)
 	return MT_INVALID;
 }
 
-enum pilot_protocol pilot_protocol_by_name(const char *port_name)
+enum pilot_protocol pilot_protocol_of(const char *protocol, const char *port_name, uint16_t number)
 {
+	static const uint16_t server_first[] = { 25, 53, 3306, 27017 };
+	enum pilot_protocol said;
+	if (*protocol && pilot_protocol_parse(protocol, &said) == 0)
+		return said;
 	for (size_t i = 0; i < MT_ARRAY_SIZE(protocols); i++) {
 		size_t n = strlen(protocols[i].name);
 		if (strncasecmp(port_name, protocols[i].name, n) == 0 &&
 			(port_name[n] == '\0' || port_name[n] == '-'))
 			return protocols[i].p;
 	}
-	return PILOT_TCP;
+	for (size_t i = 0; i < MT_ARRAY_SIZE(server_first); i++)
+		if (number == server_first[i])
+			return PILOT_TCP;
+	return PILOT_AUTO;
 }
 
 bool pilot_protocol_is_http(enum pilot_protocol p)
 {
-	return p == PILOT_HTTP || p == PILOT_HTTP2 || p == PILOT_GRPC || p == PILOT_HTTP_PROXY;
+	return p == PILOT_HTTP || p == PILOT_HTTP2 || p == PILOT_GRPC || p == PILOT_GRPC_WEB ||
+		p == PILOT_HTTP_PROXY;
 }
 
 bool pilot_protocol_is_h2(enum pilot_protocol p)
 {
-	return p == PILOT_HTTP2 || p == PILOT_GRPC;
+	return p == PILOT_HTTP2 || p == PILOT_GRPC || p == PILOT_GRPC_WEB;
 }
 
 bool pilot_protocol_is_tls(enum pilot_protocol p)
@@ -70,7 +78,7 @@ bool pilot_protocol_is_tls(enum pilot_protocol p)
 const char *pilot_protocol_name(enum pilot_protocol p)
 {
 	static const char *const names[] = { "TCP", "HTTP", "HTTP2", "GRPC", "HTTPS", "TLS",
-		"Mongo", "Redis", "UDP", "HTTP_PROXY" };
+		"Mongo", "Redis", "UDP", "HTTP_PROXY", "GRPC-Web", "detected" };
 	return (size_t)p < MT_ARRAY_SIZE(names) ? names[p] : "?";
 }
 

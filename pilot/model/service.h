@@ -11,7 +11,7 @@
 #include "common/schema/object.h"
 
 enum pilot_protocol {
-	PILOT_TCP, /* also what is not known */
+	PILOT_TCP,
 	PILOT_HTTP,
 	PILOT_HTTP2,
 	PILOT_GRPC,
@@ -21,13 +21,17 @@ enum pilot_protocol {
 	PILOT_REDIS,
 	PILOT_UDP,        /* never served */
 	PILOT_HTTP_PROXY, /* only on a Sidecar's egress listener */
+	PILOT_GRPC_WEB,   /* to the application it is gRPC */
+	PILOT_AUTO,       /* nobody said: what the first bytes look like, HTTP or TCP */
 };
 /* "HTTP", "grpc-web", ...: a port's protocol field. MT_INVALID. */
 int pilot_protocol_parse(const char *text, enum pilot_protocol *ret);
-/* By the prefix of a port's name ("http-web" is HTTP); PILOT_TCP when it says nothing. */
-enum pilot_protocol pilot_protocol_by_name(const char *port_name);
-bool pilot_protocol_is_http(enum pilot_protocol p); /* HTTP, HTTP2, GRPC */
-bool pilot_protocol_is_h2(enum pilot_protocol p);   /* HTTP2, GRPC */
+/* By what is said of the port; without a word by the prefix of its name ("http-web" is HTTP);
+ * without that PILOT_AUTO, but for well-known ports on which the server speaks first and nothing
+ * could be detected: those are TCP. */
+enum pilot_protocol pilot_protocol_of(const char *protocol, const char *name, uint16_t number);
+bool pilot_protocol_is_http(enum pilot_protocol p); /* HTTP, HTTP2, GRPC, gRPC-web */
+bool pilot_protocol_is_h2(enum pilot_protocol p);   /* HTTP2, GRPC, gRPC-web */
 bool pilot_protocol_is_tls(enum pilot_protocol p);  /* HTTPS, TLS: passed through */
 const char *pilot_protocol_name(enum pilot_protocol p);
 

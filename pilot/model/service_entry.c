@@ -42,10 +42,9 @@ static int convert_ports(
 		p[i].number = (uint16_t)in->number;
 		p[i].target = (uint16_t)(in->target_port ? in->target_port : in->number);
 		p[i].name = mt_arena_strdup(a, in->name);
-		if (!*in->protocol)
-			p[i].protocol = pilot_protocol_by_name(in->name);
-		else if (pilot_protocol_parse(in->protocol, &p[i].protocol) < 0)
+		if (*in->protocol && pilot_protocol_parse(in->protocol, &p[i].protocol) < 0)
 			return mt_fail(err, MT_INVALID, path, "unknown protocol %s", in->protocol);
+		p[i].protocol = pilot_protocol_of(in->protocol, in->name, p[i].number);
 	}
 	s->ports = p;
 	s->nports = e->n_ports;

@@ -64,8 +64,20 @@ static void keep_objects(struct pilot_index *ix, const struct pilot_world_in *in
 	ix->hash = mt_hash_mix(ix->hash, ix->mesh.hash);
 }
 
+static void note_udp(struct pilot_index *ix, const struct pilot_service *s)
+{
+	for (size_t i = 0; i < s->nports; i++)
+		if (s->ports[i].protocol == PILOT_UDP)
+			pilot_note_add(ix->arena, &ix->notes, s->id, PILOT_NOTE_IGNORED,
+				mt_arena_printf(ix->arena, "spec.ports[%zu]", i),
+				"UDP port %u of %s is not carried by the mesh", s->ports[i].number,
+				s->hostname);
+}
+
 static void note_services(struct pilot_index *ix)
 {
+	for (size_t i = 0; i < ix->nsvcs; i++)
+		note_udp(ix, ix->svcs[i]);
 	for (size_t i = 1; i < ix->nsvcs; i++) {
 		const struct pilot_service *a = ix->svcs[i - 1], *b = ix->svcs[i];
 		if (strcmp(a->hostname, b->hostname) == 0 && strcmp(a->ns, b->ns) == 0)

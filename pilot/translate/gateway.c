@@ -186,10 +186,12 @@ static void tcp_chains(
 						r->match[m]->n_gateways, vs, s));
 		if (!applies)
 			continue;
+		const char *stat = mt_arena_printf(j->a, "outbound_%s", c->l->name);
+		enum pilot_protocol p = PILOT_TCP;
+		pilot_protocol_parse(s->spec->port->protocol, &p);
 		Listener__FilterChain *fc = pilot_chain_new(j, "",
-			pilot_tcp_route_filter(j, &c->f,
-				mt_arena_printf(j->a, "outbound_%s", c->l->name), r->route,
-				r->n_route, vs, port));
+			pilot_tcp_route_filter(j, &c->f, stat, r->route, r->n_route, vs, port));
+		pilot_chain_protocol(j, fc, p, stat, NULL);
 		fc->transport_socket = socket;
 		if (socket)
 			server_names(j, fc, s->spec->hosts, s->spec->n_hosts);
@@ -229,12 +231,16 @@ static void server_chains(struct gw_chains *c, const struct pilot_gw_server *s)
 
 Listener__Listener *pilot_build_gateway(struct pilot_job *j, const struct pilot_gw_port *g)
 {
-	struct gw_chains c = { .j = j, .f = { j, PILOT_AT_GATEWAY, NULL } };
+	struct gw_chains c = { .j = j, .f = { j, PILOT_AT_GATEWAY, NULL, 0 } };
 	Listener__Listener *l = pilot_listener_new(j, pilot_listener_name(j, g->bind, g->port),
 		g->bind, g->port, CORE__TRAFFIC_DIRECTION__OUTBOUND);
 	c.l = l;
-	for (size_t i = 0; i < g->n; i++)
+	for (size_t i = 0; i < g->n; i++) {
+		enum pilot_protocol p = PILOT_TCP;
+		pilot_protocol_parse(g->v[i].spec->port->protocol, &p);
+		c.f.protocols |= 1u << p;
 		pilot_prov_add(j, g->v[i].gw->id);
+	}
 	if (g->plain_http) {
 		struct pilot_hcm h = { .f = c.f,
 			.rds = mt_arena_printf(j->a, "http.%u", g->port),

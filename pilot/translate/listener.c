@@ -57,13 +57,32 @@ void pilot_listener_filter(
 	pb_add(j->a, l, listener_filters, f);
 }
 
+/* A protocol in which the server speaks first sends nothing to inspect: go on without. */
+static void inspection_time(struct pilot_job *j, Listener__Listener *l)
+{
+	l->listener_filters_timeout = pb_dur(j->a, j->mesh->detection_timeout_ns);
+	l->continue_on_listener_filters_timeout = true;
+}
+
 void pilot_tls_inspector(struct pilot_job *j, Listener__Listener *l)
 {
 	pilot_listener_filter(j, l, "envoy.filters.listener.tls_inspector",
 		"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector");
-	/* A protocol in which the server speaks first sends nothing to inspect: go on without. */
-	l->listener_filters_timeout = pb_dur(j->a, MT_NS_PER_SEC);
-	l->continue_on_listener_filters_timeout = true;
+	inspection_time(j, l);
+}
+
+void pilot_http_inspector(struct pilot_job *j, Listener__Listener *l)
+{
+	pilot_listener_filter(j, l, "envoy.filters.listener.http_inspector",
+		"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector");
+	inspection_time(j, l);
+}
+
+void pilot_match_http(struct pilot_job *j, Listener__FilterChain *c)
+{
+	static const char *const names[] = { "http/1.0", "http/1.1", "h2c" };
+	for (size_t i = 0; i < MT_ARRAY_SIZE(names); i++)
+		pb_add(j->a, pilot_chain_match(j, c), application_protocols, pb_s(names[i]));
 }
 
 static uint64_t inbound_fp(const struct pilot_inbound *in)
@@ -143,7 +162,7 @@ void pilot_plan_listeners_inbound(struct pilot_job *j, struct pilot_plan *p)
 
 static Listener__Listener *virtual_outbound(struct pilot_job *j)
 {
-	struct pilot_filter_in f = { j, PILOT_AT_OUTBOUND, NULL };
+	struct pilot_filter_in f = { j, PILOT_AT_OUTBOUND, NULL, 0 };
 	const char *to = j->passthrough ? "PassthroughCluster" : "BlackHoleCluster";
 	Listener__Listener *l = pilot_listener_new(j, "virtualOutbound",
 		j->p->ipv4 || !j->p->ipv6 ? "0.0.0.0" : "::", j->mesh->listen_port,

@@ -21,7 +21,10 @@ struct pilot_out_listener {
 	uint16_t port;
 	bool capture;
 	const struct pilot_egress *egress;
-	const char *route; /* RDS name: it is HTTP; NULL: TCP */
+	/* RDS name: it is HTTP; NULL: TCP. With targets too, the first bytes decide. */
+	const char *route;
+	bool one;           /* the routes are those of its one target */
+	unsigned protocols; /* bit mask of enum pilot_protocol, of the HTTP services */
 	struct pilot_out_target *v;
 	size_t n;
 	size_t cap;
@@ -41,7 +44,14 @@ Listener__FilterChain *pilot_chain_new(struct pilot_job *j, const char *name, Li
 Listener__FilterChainMatch *pilot_chain_match(struct pilot_job *j, Listener__FilterChain *c);
 void pilot_listener_filter(
 	struct pilot_job *j, Listener__Listener *l, const char *name, const char *type);
-void pilot_tls_inspector(struct pilot_job *j, Listener__Listener *l); /* once a listener */
+void pilot_tls_inspector(struct pilot_job *j, Listener__Listener *l);  /* once a listener */
+void pilot_http_inspector(struct pilot_job *j, Listener__Listener *l); /* the same */
+/* The chain takes what the inspector found to be HTTP in plaintext. */
+void pilot_match_http(struct pilot_job *j, Listener__FilterChain *c);
+/* What a protocol needs besides the TCP proxy that ends the chain: statistics for Mongo; Redis is
+ * spoken instead of passed on when the option says so and everything goes to one cluster (else NULL). */
+void pilot_chain_protocol(struct pilot_job *j, Listener__FilterChain *c,
+	enum pilot_protocol protocol, const char *stat_prefix, const char *cluster);
 
 struct pilot_hcm {
 	struct pilot_filter_in f;

@@ -46,10 +46,10 @@ static Route__RouteConfiguration *inbound_routes(
 	return rc;
 }
 
-static Listener__FilterChain *chain(struct pilot_job *j, const struct pilot_inbound *in, bool tls)
+static Listener__FilterChain *chain(
+	struct pilot_job *j, const struct pilot_inbound *in, bool tls, bool http)
 {
-	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, in };
-	bool http = pilot_protocol_is_http(in->protocol);
+	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, in, 1u << in->protocol };
 	Listener__Filter *filter;
 	if (http) {
 		struct pilot_hcm h = { .f = f,
@@ -65,16 +65,33 @@ static Listener__FilterChain *chain(struct pilot_job *j, const struct pilot_inbo
 	}
 	Listener__FilterChain *c = pilot_chain_new(
 		j, mt_arena_printf(j->a, "%s%s", in->cluster, tls ? "mtls" : "plain"), filter);
+	if (!http)
+		pilot_chain_protocol(j, c, in->protocol, in->cluster, in->cluster);
 	if (tls)
 		c->transport_socket = pilot_tls_mesh_downstream(j, http);
 	return c;
 }
 
+/* Beside the chain for what is not HTTP. Under the mesh's own TLS nothing can be looked into before a
+ * chain is chosen: there all is passed on as it comes, which serves HTTP too. */
+static void add_detected(
+	struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in, uint16_t port)
+{
+	Listener__FilterChain *c = chain(j, in, false, true);
+	c->name = mt_arena_printf(j->a, "%s-http", c->name);
+	if (port)
+		pilot_chain_match(j, c)->destination_port = pb_u32(j->a, port);
+	pilot_match_http(j, c);
+	pilot_http_inspector(j, l);
+	pb_add(j->a, l, filter_chains, c);
+}
+
 static void add_chains(struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in)
 {
 	uint16_t port = in->capture ? in->port : 0;
+	bool http = pilot_protocol_is_http(in->protocol);
 	if (in->mtls != PILOT_MTLS_DISABLE) {
-		Listener__FilterChain *c = chain(j, in, true);
+		Listener__FilterChain *c = chain(j, in, true, http);
 		if (port)
 			pilot_chain_match(j, c)->destination_port = pb_u32(j->a, port);
 		if (in->mtls == PILOT_MTLS_PERMISSIVE) {
@@ -85,10 +102,12 @@ static void add_chains(struct pilot_job *j, Listener__Listener *l, const struct 
 		pb_add(j->a, l, filter_chains, c);
 	}
 	if (in->mtls != PILOT_MTLS_STRICT) {
-		Listener__FilterChain *c = chain(j, in, false);
+		Listener__FilterChain *c = chain(j, in, false, http);
 		if (port)
 			pilot_chain_match(j, c)->destination_port = pb_u32(j->a, port);
 		pb_add(j->a, l, filter_chains, c);
+		if (in->protocol == PILOT_AUTO)
+			add_detected(j, l, in, port);
 	}
 	pilot_prov_add(j, in->svc ? in->svc->id : 0);
 	pilot_prov_add(j, in->mtls_id);
@@ -106,7 +125,7 @@ Listener__Listener *pilot_build_inbound_own(struct pilot_job *j, const struct pi
 /* A strict port of a proxy without certificates: closed. */
 static void add_closed(struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in)
 {
-	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, in };
+	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, in, 0 };
 	Listener__FilterChain *c =
 		pilot_chain_new(j, mt_arena_printf(j->a, "%sclosed", in->cluster),
 			pilot_tcp_filter(j, &f, "BlackHoleCluster", "BlackHoleCluster"));
@@ -119,7 +138,7 @@ static void add_closed(struct pilot_job *j, Listener__Listener *l, const struct 
 /* Ports that no service has: passed on, under the workload's mutual TLS mode. */
 static void add_rest(struct pilot_job *j, Listener__Listener *l)
 {
-	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, NULL };
+	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, NULL, 0 };
 	static const char cluster[] = "InboundPassthroughCluster";
 	uint32_t id;
 	struct pilot_mtls_query q = {
@@ -146,9 +165,41 @@ static void add_rest(struct pilot_job *j, Listener__Listener *l)
 	pilot_prov_add(j, id);
 }
 
+/* Only the ports that need it wait for first bytes. */
+static void inspect_where_needed(struct pilot_job *j, Listener__Listener *l)
+{
+	Listener__ListenerFilterChainMatchPredicate__MatchSet *any =
+		pb_new(j->a, listener__listener_filter_chain_match_predicate__match_set);
+	Listener__ListenerFilterChainMatchPredicate *p, *not ;
+	for (size_t i = 0; i < j->ninbound; i++) {
+		if (!j->inbound[i].capture || j->inbound[i].protocol != PILOT_AUTO)
+			continue;
+		p = pb_new(j->a, listener__listener_filter_chain_match_predicate);
+		p->rule_case =
+			LISTENER__LISTENER_FILTER_CHAIN_MATCH_PREDICATE__RULE_DESTINATION_PORT_RANGE;
+		p->destination_port_range = pb_new(j->a, etype__int32_range);
+		p->destination_port_range->start = j->inbound[i].port;
+		p->destination_port_range->end = j->inbound[i].port + 1;
+		pb_add(j->a, any, rules, p);
+	}
+	p = any->n_rules ? any->rules[0] : NULL;
+	if (any->n_rules > 1) {
+		p = pb_new(j->a, listener__listener_filter_chain_match_predicate);
+		p->rule_case = LISTENER__LISTENER_FILTER_CHAIN_MATCH_PREDICATE__RULE_OR_MATCH;
+		p->or_match = any;
+	}
+	not = pb_new(j->a, listener__listener_filter_chain_match_predicate);
+	not ->rule_case = LISTENER__LISTENER_FILTER_CHAIN_MATCH_PREDICATE__RULE_NOT_MATCH;
+	not ->not_match = p;
+	for (size_t i = 0; p && i < l->n_listener_filters; i++)
+		if (strcmp(l->listener_filters[i]->name, "envoy.filters.listener.http_inspector") ==
+			0)
+			l->listener_filters[i]->filter_disabled = not ;
+}
+
 Listener__Listener *pilot_build_inbound_virtual(struct pilot_job *j)
 {
-	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, NULL };
+	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, NULL, 0 };
 	Listener__Listener *l = pilot_listener_new(j, "virtualInbound",
 		j->p->ipv4 || !j->p->ipv6 ? "0.0.0.0" : "::", j->mesh->inbound_port,
 		CORE__TRAFFIC_DIRECTION__INBOUND);
@@ -171,6 +222,7 @@ Listener__Listener *pilot_build_inbound_virtual(struct pilot_job *j)
 			add_chains(j, l, in);
 	}
 	add_rest(j, l);
+	inspect_where_needed(j, l);
 	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
 	return l;
 }

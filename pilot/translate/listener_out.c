@@ -55,6 +55,23 @@ static uint64_t target_fp(struct pilot_job *j, const struct pilot_egress *e, uin
 	return h;
 }
 
+static void push_target(struct outs *o, const struct pilot_egress *e, struct pilot_out_listener *l,
+	struct pilot_out_target t)
+{
+	struct pilot_job *j = o->j;
+	const struct pilot_service *s = j->ix->svcs[t.svc];
+	for (size_t i = 0; i < l->n && !is_sni(j, &t) && !t.cidr; i++)
+		if (!is_sni(j, &l->v[i]) && !l->v[i].cidr) {
+			pilot_job_note(j, s->id, PILOT_NOTE_SHADOWED, "spec.ports",
+				"port %u of %s is taken by %s", l->port, s->hostname,
+				j->ix->svcs[l->v[i].svc]->hostname);
+			return;
+		}
+	mt_vec_apush(j->a, l, t);
+	l->fp = mt_hash_mix(l->fp, target_fp(j, e, t.svc));
+	l->fp = mt_hash_mix(l->fp, (uint64_t)t.port << 1 | (t.cidr != NULL));
+}
+
 static void add_target(struct outs *o, const struct pilot_egress *e, const char *bind, uint32_t svc,
 	uint32_t port, const char *cidr)
 {
@@ -69,27 +86,27 @@ static void add_target(struct outs *o, const struct pilot_egress *e, const char 
 			"port %u of %s is taken by an HTTP listener", l->port, s->hostname);
 		return;
 	}
-	for (size_t i = 0; i < l->n && !is_sni(j, &t) && !cidr; i++)
-		if (!is_sni(j, &l->v[i]) && !l->v[i].cidr) {
-			pilot_job_note(j, s->id, PILOT_NOTE_SHADOWED, "spec.ports",
-				"port %u of %s is taken by %s", l->port, s->hostname,
-				j->ix->svcs[l->v[i].svc]->hostname);
-			return;
-		}
-	mt_vec_apush(j->a, l, t);
-	l->fp = mt_hash_mix(l->fp, target_fp(j, e, svc));
-	l->fp = mt_hash_mix(l->fp, (uint64_t)port << 1 | (cidr != NULL));
+	push_target(o, e, l, t);
 }
 
-static void http_listener(struct outs *o, const struct pilot_egress *e, const char *bind,
-	uint16_t port, const char *route)
+/* NULL: another egress listener has the address. */
+static struct pilot_out_listener *http_listener(struct outs *o, const struct pilot_egress *e,
+	const char *bind, uint16_t port, const char *route, enum pilot_protocol protocol)
 {
 	struct pilot_out_listener *l = get(o, e, bind, port);
-	if (l->egress != e || l->route)
-		return;
-	l->route = route ? route : mt_arena_printf(o->j->a, "%u", port);
-	l->n = 0;
-	l->fp = mt_hash_mix(mt_hash_str(l->route), 5);
+	if (l->egress != e)
+		return NULL;
+	if (!l->route) {
+		l->route = route ? route : mt_arena_printf(o->j->a, "%u", port);
+		l->n = 0;
+		l->fp = mt_hash_mix(mt_hash_str(l->route), 5);
+	}
+	if (!(l->protocols & 1u << protocol)) {
+		l->protocols |= 1u << protocol;
+		if (protocol != PILOT_HTTP)
+			l->fp = mt_hash_mix(l->fp, protocol);
+	}
+	return l;
 }
 
 static const char *any(const struct pilot_job *j)
@@ -114,6 +131,48 @@ static void tcp_service(struct outs *o, const struct pilot_egress *e, uint32_t s
 		add_target(o, e, any(o->j), svc, port, NULL);
 }
 
+/* A port of which nobody said what it speaks. Its virtual address has a listener of its own. Without
+ * one it shares the wildcard address: what looks like HTTP goes by its Host there, for the rest there
+ * is only one service, the first. */
+static void detected(struct outs *o, const struct pilot_egress *e, uint32_t svc, uint32_t port,
+	const char *route)
+{
+	struct pilot_job *j = o->j;
+	const struct pilot_service *s = j->ix->svcs[svc];
+	uint16_t number = s->ports[port].number;
+	struct pilot_out_target t = { svc, port, NULL };
+	struct mt_ip ip;
+	bool own = false;
+	for (size_t i = 0; i < s->naddresses && !e->bind; i++) {
+		if (mt_ip_parse(s->addresses[i], &ip) < 0)
+			continue;
+		own = true;
+		if (get(o, e, s->addresses[i], number)->route) {
+			pilot_job_note(j, s->id, PILOT_NOTE_SHADOWED, "spec.ports",
+				"%s:%u is taken by another service", s->addresses[i], number);
+			continue;
+		}
+		struct pilot_out_listener *l = http_listener(o, e, s->addresses[i], number,
+			mt_arena_printf(j->a, "%s:%u", s->hostname, number), PILOT_AUTO);
+		if (!l)
+			continue;
+		l->one = true;
+		push_target(o, e, l, t);
+	}
+	if (own)
+		return;
+	struct pilot_out_listener *l =
+		http_listener(o, e, e->bind ? e->bind : any(j), number, route, PILOT_AUTO);
+	if (!l)
+		return;
+	for (size_t i = 0; i < s->naddresses && !e->bind; i++) {
+		t.cidr = s->addresses[i];
+		push_target(o, e, l, t);
+	}
+	if (!t.cidr)
+		push_target(o, e, l, t);
+}
+
 /* Two rounds: HTTP first, so that it has the wildcard address of its ports. */
 static void catch_all(struct outs *o, const struct pilot_egress *e, bool http)
 {
@@ -124,12 +183,15 @@ static void catch_all(struct outs *o, const struct pilot_egress *e, bool http)
 			bool own = false; /* another egress listener has this port */
 			for (size_t m = 0; m < j->negress; m++)
 				own = own || j->egress[m].port == s->ports[k].number;
-			if (own || s->ports[k].protocol == PILOT_UDP ||
-				pilot_protocol_is_http(s->ports[k].protocol) != http)
+			enum pilot_protocol p = s->ports[k].protocol;
+			if (own || p == PILOT_UDP ||
+				(pilot_protocol_is_http(p) || p == PILOT_AUTO) != http)
 				continue;
-			if (http)
-				http_listener(
-					o, e, e->bind ? e->bind : any(j), s->ports[k].number, NULL);
+			if (p == PILOT_AUTO)
+				detected(o, e, e->svcs[i], k, NULL);
+			else if (http)
+				http_listener(o, e, e->bind ? e->bind : any(j), s->ports[k].number,
+					NULL, p);
 			else
 				tcp_service(o, e, e->svcs[i], k);
 		}
@@ -139,13 +201,20 @@ static void catch_all(struct outs *o, const struct pilot_egress *e, bool http)
 static void one_port(struct outs *o, const struct pilot_egress *e)
 {
 	struct pilot_job *j = o->j;
-	if (pilot_protocol_is_http(e->protocol)) {
-		http_listener(o, e, e->bind ? e->bind : any(j), e->port, e->route);
-		return;
-	}
+	const char *bind = e->bind ? e->bind : any(j);
+	bool http = pilot_protocol_is_http(e->protocol), unsaid = e->protocol == PILOT_AUTO;
+	if (http || unsaid)
+		http_listener(o, e, bind, e->port, e->route, e->protocol);
 	for (size_t i = 0; i < e->nsvcs; i++) {
 		int k = pilot_service_port(j->ix->svcs[e->svcs[i]], e->port);
-		if (k >= 0 && !pilot_protocol_is_http(j->ix->svcs[e->svcs[i]]->ports[k].protocol))
+		if (k < 0)
+			continue;
+		enum pilot_protocol p = j->ix->svcs[e->svcs[i]]->ports[k].protocol;
+		if (unsaid && !pilot_protocol_is_http(p) && p != PILOT_UDP)
+			detected(o, e, e->svcs[i], (uint32_t)k, e->route);
+		else if (pilot_protocol_is_http(p) && (http || unsaid))
+			http_listener(o, e, bind, e->port, e->route, p);
+		else if (!http && !unsaid && !pilot_protocol_is_http(p))
 			tcp_service(o, e, e->svcs[i], (uint32_t)k);
 	}
 }
@@ -195,7 +264,9 @@ struct chains {
 	Listener__Listener *l;
 	const struct pilot_out_listener *o;
 	struct pilot_filter_in f;
-	const char **seen; /* matches, as text */
+	enum pilot_protocol protocol; /* of the target */
+	const char *stat, *cluster;   /* NULL: by rules */
+	const char **seen;            /* matches, as text */
 	size_t nseen;
 	size_t cap;
 };
@@ -207,6 +278,7 @@ static void add_chain(struct chains *c, uint32_t id, Listener__Filter *filter, c
 	struct pilot_job *j = c->j;
 	char *key = mt_arena_strdup(j->a, "");
 	Listener__FilterChain *fc = pilot_chain_new(j, "", filter);
+	pilot_chain_protocol(j, fc, c->protocol, c->stat, c->cluster);
 	for (size_t i = 0; i < nsni; i++) {
 		key = mt_arena_printf(j->a, "%s s:%s", key, sni[i]);
 		if (strcmp(sni[i], "*") != 0)
@@ -295,6 +367,9 @@ static void target_chains(struct chains *c, const struct pilot_out_target *t)
 	char *cidr = pb_s(t->cidr);
 	size_t ncidr = t->cidr ? 1 : 0;
 	pilot_prov_add(j, s->id);
+	c->protocol = s->ports[t->port].protocol;
+	c->stat = cluster;
+	c->cluster = vs && vs->spec->n_tcp ? NULL : cluster;
 	if (is_sni(j, t)) {
 		char *name = pb_s(s->hostname);
 		/* On a virtual address of its own the service needs no name to be told. */
@@ -309,22 +384,46 @@ static void target_chains(struct chains *c, const struct pilot_out_target *t)
 			ncidr);
 }
 
+/* The chain for HTTP: the only one, or the one for what looks like it. A block of addresses needs its
+ * own, since Envoy looks at the destination first. */
+static void http_chains(struct chains *c)
+{
+	struct pilot_job *j = c->j;
+	struct pilot_hcm h = { .f = c->f,
+		.rds = c->o->route,
+		.stat_prefix = mt_arena_printf(j->a, "outbound_%s", c->o->name) };
+	Listener__Filter *filter = pilot_hcm_filter(j, &h);
+	Listener__FilterChain *all = pilot_chain_new(j, c->o->n ? "http" : "", filter);
+	pb_add(j->a, c->l, filter_chains, all);
+	if (!c->o->n)
+		return;
+	pilot_http_inspector(j, c->l);
+	pilot_match_http(j, all);
+	for (size_t i = 0; i < c->o->n; i++) {
+		Core__CidrRange *r = c->o->v[i].cidr ? pb_cidr(j->a, c->o->v[i].cidr) : NULL;
+		if (!r)
+			continue;
+		Listener__FilterChain *fc = pilot_chain_new(
+			j, mt_arena_printf(j->a, "http-%s", c->o->v[i].cidr), filter);
+		pilot_match_http(j, fc);
+		pb_add(j->a, fc->filter_chain_match, prefix_ranges, r);
+		pb_add(j->a, c->l, filter_chains, fc);
+	}
+}
+
 Listener__Listener *pilot_build_out(struct pilot_job *j, const struct pilot_out_listener *o)
 {
-	struct chains c = { .j = j, .o = o, .f = { j, PILOT_AT_OUTBOUND, NULL } };
+	struct chains c = { .j = j, .o = o, .f = { j, PILOT_AT_OUTBOUND, NULL, o->protocols } };
 	Listener__Listener *l =
 		pilot_listener_new(j, o->name, o->bind, o->port, CORE__TRAFFIC_DIRECTION__OUTBOUND);
 	if (o->capture)
 		l->bind_to_port = pb_bool(j->a, false);
 	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
-	if (o->route) {
-		struct pilot_hcm h = { .f = c.f,
-			.rds = o->route,
-			.stat_prefix = mt_arena_printf(j->a, "outbound_%s", o->name) };
-		pb_add(j->a, l, filter_chains, pilot_chain_new(j, "", pilot_hcm_filter(j, &h)));
-		return l;
-	}
 	c.l = l;
+	if (o->route)
+		http_chains(&c);
+	if (o->route && !o->n)
+		return l;
 	for (size_t i = 0; i < o->n; i++)
 		target_chains(&c, &o->v[i]);
 	if (!l->default_filter_chain && o->capture) {

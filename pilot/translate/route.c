@@ -186,14 +186,29 @@ static void rule_vhosts(struct vhosts *v)
 	}
 }
 
+/* On its own address a service is meant whatever the Host says. */
+static void only_vhost(struct vhosts *v, uint32_t svc, uint16_t port)
+{
+	const struct pilot_service *s = v->j->ix->svcs[svc];
+	struct pilot_vhost_ref ref = { .kind = PILOT_VHOST_SERVICE, .svc = (int)svc, .port = port };
+	one_vs(v, &ref, pilot_job_vs(v->j, v->rc->egress, s->hostname));
+	add_domain(v, &ref, "*");
+	put(v, mt_arena_printf(v->j->a, "%s:%u", s->hostname, port), &ref);
+}
+
 static void sidecar_vhosts(struct vhosts *v)
 {
 	struct pilot_job *j = v->j;
 	const struct pilot_egress *e = v->rc->egress;
+	if (v->rc->one >= 0) {
+		only_vhost(v, (uint32_t)v->rc->one, v->rc->port);
+		return;
+	}
 	for (size_t i = 0; i < e->nsvcs; i++) {
 		const struct pilot_service *s = j->ix->svcs[e->svcs[i]];
 		for (size_t k = 0; k < s->nports; k++)
-			if (pilot_protocol_is_http(s->ports[k].protocol) &&
+			if ((pilot_protocol_is_http(s->ports[k].protocol) ||
+				    s->ports[k].protocol == PILOT_AUTO) &&
 				(!v->rc->port || s->ports[k].number == v->rc->port))
 				service_vhost(v, e->svcs[i], s->ports[k].number);
 	}
@@ -306,6 +321,7 @@ static void gateway_routes(struct pilot_job *j, struct pilot_plan *p)
 			enum pilot_protocol proto = PILOT_TCP;
 			pilot_protocol_parse(s->port->protocol, &proto);
 			struct pilot_route_ref *rc = MT_ANEW(j->a, struct pilot_route_ref);
+			rc->one = -1;
 			rc->port = g->port;
 			if (g->plain_http) {
 				rc->gateway = true;
@@ -337,6 +353,7 @@ void pilot_plan_routes(struct pilot_job *j, struct pilot_plan *p)
 		struct pilot_route_ref *rc = MT_ANEW(j->a, struct pilot_route_ref);
 		bool proxy = v[i].egress->port && v[i].egress->protocol == PILOT_HTTP_PROXY;
 		rc->name = v[i].route;
+		rc->one = v[i].one ? (int)v[i].v[0].svc : -1;
 		rc->egress = v[i].egress;
 		rc->port = proxy ? 0 : v[i].port;
 		rc->any_host = proxy || v[i].egress->port || v[i].port == 80;

@@ -8,6 +8,7 @@ struct pilot_route_ref {
 	const char *name;
 	const struct pilot_egress *egress; /* sidecar */
 	uint16_t port;                     /* 0: every HTTP port (HTTP_PROXY) */
+	int one;                           /* index of the only service, -1: all of the port */
 	bool any_host; /* hosts of virtual services without a service stand here too */
 	const struct pilot_gw_server *server; /* gateway, HTTPS */
 	bool gateway;                         /* gateway, plain HTTP: all servers of the port */

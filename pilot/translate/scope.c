@@ -93,11 +93,10 @@ static void egress_spec(
 	if (!l->port)
 		return;
 	e->port = (uint16_t)l->port->number;
-	if (!*l->port->protocol || pilot_protocol_parse(l->port->protocol, &e->protocol) < 0)
-		e->protocol = pilot_protocol_by_name(l->port->name);
+	e->protocol = pilot_protocol_of(l->port->protocol, l->port->name, e->port);
 	if (e->bind && mt_str_prefix(e->bind, "unix://"))
 		e->capture = false;
-	if (!pilot_protocol_is_http(e->protocol))
+	if (!pilot_protocol_is_http(e->protocol) && e->protocol != PILOT_AUTO)
 		return;
 	e->route = mt_arena_printf(j->a, "%u", e->port);
 	if (e->bind && mt_str_prefix(e->bind, "unix://"))
@@ -190,8 +189,7 @@ static void inbound_ingress(struct pilot_job *j, const Nw__IstioIngressListener 
 	if (!l->port)
 		return;
 	*in = (struct pilot_inbound){ .port = (uint16_t)l->port->number };
-	if (!*l->port->protocol || pilot_protocol_parse(l->port->protocol, &in->protocol) < 0)
-		in->protocol = pilot_protocol_by_name(l->port->name);
+	in->protocol = pilot_protocol_of(l->port->protocol, l->port->name, in->port);
 	in->capture = l->capture_mode != NW__CAPTURE_MODE__NONE &&
 		!(l->capture_mode == NW__CAPTURE_MODE__DEFAULT && j->p->none);
 	in->bind = *l->bind ? l->bind : in->capture ? NULL : j->p->ips[0];

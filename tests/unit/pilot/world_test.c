@@ -158,15 +158,18 @@ START_TEST(protocols)
 {
 	enum pilot_protocol p;
 	ck_assert_int_eq(pilot_protocol_parse("grpc-web", &p), 0);
-	ck_assert_int_eq(p, PILOT_HTTP);
+	ck_assert_int_eq(p, PILOT_GRPC_WEB);
 	ck_assert_int_eq(pilot_protocol_parse("HTTP2", &p), 0);
 	ck_assert_int_eq(p, PILOT_HTTP2);
 	ck_assert_int_eq(pilot_protocol_parse("smtp", &p), MT_INVALID);
-	ck_assert_int_eq(pilot_protocol_by_name("http-web"), PILOT_HTTP);
-	ck_assert_int_eq(pilot_protocol_by_name("https"), PILOT_HTTPS);
-	ck_assert_int_eq(pilot_protocol_by_name("httpx"), PILOT_TCP);
-	ck_assert_int_eq(pilot_protocol_by_name("grpc-api"), PILOT_GRPC);
-	ck_assert_int_eq(pilot_protocol_by_name(""), PILOT_TCP);
+	ck_assert_int_eq(pilot_protocol_of("", "http-web", 80), PILOT_HTTP);
+	ck_assert_int_eq(pilot_protocol_of("", "https", 80), PILOT_HTTPS);
+	ck_assert_int_eq(pilot_protocol_of("", "httpx", 80), PILOT_AUTO);
+	ck_assert_int_eq(pilot_protocol_of("", "grpc-api", 80), PILOT_GRPC);
+	ck_assert_int_eq(pilot_protocol_of("", "grpc-web", 80), PILOT_GRPC_WEB);
+	ck_assert_int_eq(pilot_protocol_of("TCP", "http", 80), PILOT_TCP);
+	ck_assert_int_eq(pilot_protocol_of("", "", 80), PILOT_AUTO);
+	ck_assert_int_eq(pilot_protocol_of("", "db", 3306), PILOT_TCP);
 }
 END_TEST
 
