@@ -105,6 +105,23 @@ static void gateways(struct analysis *a, const struct mt_object *o, char *const 
 	}
 }
 
+static void delegate(struct analysis *a, const struct mt_object *o, size_t i, const Nw__Delegate *d)
+{
+	char key[2 * NAME_MAX_], path[64];
+
+	snprintf(key, sizeof(key), "%s/%s", mt_str_empty(d->namespace_) ? o->ns : d->namespace_,
+		d->name);
+	snprintf(path, sizeof(path), "spec.http[%zu].delegate", i);
+	const struct mt_object *leaf =
+		galley_store_find(a->store, &mt_kinds[MT_KIND_VIRTUAL_SERVICE], key);
+	if (!leaf)
+		mt_object_diag(
+			o, a->out, MT_SEV_WARNING, path, "there is no VirtualService %s", key);
+	else if (((const Nw__VirtualService *)leaf->spec)->n_hosts)
+		mt_object_diag(o, a->out, MT_SEV_WARNING, path,
+			"VirtualService %s has hosts: it is no delegate", key);
+}
+
 static void virtual_service(struct analysis *a, const struct mt_object *o)
 {
 	const Nw__VirtualService *vs = (const Nw__VirtualService *)o->spec;
@@ -112,12 +129,19 @@ static void virtual_service(struct analysis *a, const struct mt_object *o)
 
 	gateways(a, o, vs->gateways, vs->n_gateways);
 	for (size_t i = 0; i < vs->n_http; i++) {
+		if (vs->http[i]->delegate)
+			delegate(a, o, i, vs->http[i]->delegate);
 		for (size_t k = 0; k < vs->http[i]->n_route; k++) {
 			snprintf(path, sizeof(path), "spec.http[%zu].route[%zu].destination", i, k);
 			destination(a, o, path, vs->http[i]->route[k]->destination);
 		}
 		snprintf(path, sizeof(path), "spec.http[%zu].mirror", i);
 		destination(a, o, path, vs->http[i]->mirror);
+		for (size_t k = 0; k < vs->http[i]->n_mirrors; k++) {
+			snprintf(path, sizeof(path), "spec.http[%zu].mirrors[%zu].destination", i,
+				k);
+			destination(a, o, path, vs->http[i]->mirrors[k]->destination);
+		}
 	}
 	for (size_t i = 0; i < vs->n_tcp; i++)
 		for (size_t k = 0; k < vs->tcp[i]->n_route; k++) {

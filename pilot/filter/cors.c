@@ -23,7 +23,8 @@ static char *join(struct pilot_job *j, char **v, size_t n)
 
 static void origins(struct pilot_job *j, Cors__CorsPolicy *m, const Nw__CorsPolicy *c)
 {
-	for (size_t i = 0; i < c->n_allow_origin; i++)
+	/* 1.0's list counts only where today's is not used. */
+	for (size_t i = 0; !c->n_allow_origins && i < c->n_allow_origin; i++)
 		pb_add(j->a, m, allow_origin_string_match,
 			strcmp(c->allow_origin[i], "*") == 0 ? pb_prefix(j->a, "")
 							     : pb_exact(j->a, c->allow_origin[i]));
@@ -66,8 +67,8 @@ const ProtobufCMessage *pilot_cors_config(struct pilot_job *j, const Nw__CorsPol
 		m->max_age = mt_arena_printf(j->a, "%lld", (long long)c->max_age->seconds);
 	if (c->allow_credentials)
 		m->allow_credentials = pb_bool(j->a, c->allow_credentials->value);
-	if (c->unmatched_preflights == NW__CORS_POLICY__UNMATCHED_PREFLIGHTS__IGNORE)
-		m->forward_not_matching_preflights = pb_bool(j->a, false);
+	m->forward_not_matching_preflights = pb_bool(
+		j->a, c->unmatched_preflights != NW__CORS_POLICY__UNMATCHED_PREFLIGHTS__IGNORE);
 	m->filter_enabled = pb_runtime_percent(j->a, 100);
 	return &m->base;
 }

@@ -59,3 +59,18 @@ bool pilot_exported(const char *const *to, size_t n, const char *own_ns, const c
 	}
 	return false;
 }
+
+const char *pilot_gateway_name(struct mt_arena *a, const char *name, const char *ns)
+{
+	const char *dot = strchr(name, '.');
+	if (strcmp(name, "mesh") == 0)
+		return "mesh";
+	if (mt_str_prefix(name, "./"))
+		return mt_arena_printf(a, "%s/%s", ns, name + 2);
+	if (strchr(name, '/'))
+		return name;
+	if (dot)
+		return mt_arena_printf(a, "%.*s/%.*s", (int)strcspn(dot + 1, "."), dot + 1,
+			(int)(dot - name), name);
+	return mt_arena_printf(a, "%s/%s", ns, name);
+}

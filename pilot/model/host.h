@@ -7,6 +7,9 @@
 bool pilot_host_is_wild(const char *h);
 /* pattern covers host; host may be a wildcard itself ("*.com" covers "*.example.com"). */
 bool pilot_host_covers(const char *pattern, const char *host);
+/* A gateway as rules in ns name it ("mesh", "NAME", "NS/NAME", "./NAME", or 1.0's
+ * "NAME.NS.svc.DOMAIN"): "mesh" or "NS/NAME". */
+const char *pilot_gateway_name(struct mt_arena *a, const char *name, const char *ns);
 /* Lower case; a name without a dot becomes NAME.NS.svc.DOMAIN. */
 char *pilot_host_resolve(struct mt_arena *a, const char *host, const char *ns, const char *domain);
 /* An exportTo list: empty or "*" everybody, "." the own namespace, "~" nobody, else namespaces. */

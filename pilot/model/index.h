@@ -8,10 +8,20 @@
 #include "istio/networking/v1alpha3/virtual_service.pb-c.h"
 #include "pilot/model/world.h"
 
+struct pilot_vs;
+/* An HTTP rule in force: the virtual service's own, or one that it delegates to another. */
+struct pilot_http {
+	const Nw__HTTPRoute *spec;   /* what both say, merged */
+	const struct pilot_vs *from; /* whose rule it is: short names and notes are this one's */
+	size_t at;                   /* index in that one's spec.http */
+};
 struct pilot_vs {
 	uint32_t id;
 	const struct mt_object *obj;
-	const Nw__VirtualService *spec;
+	const Nw__VirtualService *spec; /* as written; HTTP rules in force are below */
+	struct pilot_http *http;
+	size_t nhttp;
+	uint64_t hash;      /* of id, object and delegates */
 	const char **hosts; /* resolved */
 	size_t nhosts;
 	const char **gateways; /* "ns/name"; without "mesh" */
@@ -153,6 +163,7 @@ enum pilot_mtls pilot_index_mtls(
 void pilot_index_mesh(struct pilot_index *ix, const struct pilot_world_in *in);
 void pilot_index_rules(struct pilot_index *ix, const struct pilot_world_in *in);
 void pilot_index_labels(struct pilot_index *ix);
+void pilot_index_delegates(struct pilot_index *ix); /* fills in http and hash of ix->vss */
 
 void pilot_note_add(struct mt_arena *a, struct pilot_notes *n, uint32_t id,
 	enum pilot_note_kind kind, const char *path, const char *fmt, ...) MT_PRINTF(6, 7);

@@ -45,21 +45,11 @@ static void vs_gateways(struct pilot_index *ix, struct pilot_vs *vs)
 	vs->gateways = MT_ANEWN(ix->arena, const char *, s->n_gateways + 1);
 	vs->mesh = s->n_gateways == 0;
 	for (size_t i = 0; i < s->n_gateways; i++) {
-		const char *g = s->gateways[i];
-		if (strcmp(g, "mesh") == 0) {
+		const char *g = pilot_gateway_name(ix->arena, s->gateways[i], vs->obj->ns);
+		if (strcmp(g, "mesh") == 0)
 			vs->mesh = true;
-			continue;
-		}
-		/* "name", "ns/name", or 1.0's "name.ns.svc.cluster.local". */
-		if (strchr(g, '/'))
-			vs->gateways[vs->ngateways++] = g;
-		else if (strchr(g, '.'))
-			vs->gateways[vs->ngateways++] = mt_arena_printf(ix->arena, "%.*s/%.*s",
-				(int)strcspn(strchr(g, '.') + 1, "."), strchr(g, '.') + 1,
-				(int)strcspn(g, "."), g);
 		else
-			vs->gateways[vs->ngateways++] =
-				mt_arena_printf(ix->arena, "%s/%s", vs->obj->ns, g);
+			vs->gateways[vs->ngateways++] = g;
 	}
 }
 
@@ -77,14 +67,35 @@ static int by_length(const void *pa, const void *pb)
 	return na != nb ? (na > nb ? -1 : 1) : by_host(pa, pb);
 }
 
+/* Some namespace sees both. */
+static bool meet(const struct pilot_vs *a, const struct pilot_vs *b)
+{
+	const char *const *to = (const char *const *)a->spec->export_to;
+	const char *const *bto = (const char *const *)b->spec->export_to;
+	size_t n = a->spec->n_export_to, bn = b->spec->n_export_to;
+	for (size_t i = 0; i < n; i++) {
+		const char *ns = strcmp(to[i], ".") == 0 ? a->obj->ns : to[i];
+		/* "*" is seen where the other is: in some namespace, unless that is nobody's. */
+		if (strcmp(ns, "*") == 0 ? !(bn == 1 && strcmp(bto[0], "~") == 0)
+					 : pilot_exported(bto, bn, b->obj->ns, ns))
+			return true;
+	}
+	return n == 0 && !(bn == 1 && strcmp(bto[0], "~") == 0);
+}
+
 static void note_shadowed(struct pilot_index *ix)
 {
 	for (size_t i = 1; i < ix->nmesh_hosts; i++) {
-		const struct pilot_vs_host *a = &ix->mesh_hosts[i - 1], *b = &ix->mesh_hosts[i];
-		if (strcmp(a->host, b->host) == 0 && a->vs != b->vs)
+		const struct pilot_vs_host *b = &ix->mesh_hosts[i];
+		for (size_t k = i; k-- > 0 && strcmp(ix->mesh_hosts[k].host, b->host) == 0;) {
+			const struct pilot_vs *a = ix->mesh_hosts[k].vs;
+			if (a == b->vs || !meet(a, b->vs))
+				continue;
 			pilot_note_add(ix->arena, &ix->notes, b->vs->id, PILOT_NOTE_SHADOWED,
-				"spec.hosts", "%s is older and has host %s too", a->vs->obj->name,
+				"spec.hosts", "%s is older and has host %s too", a->obj->name,
 				b->host);
+			break;
+		}
 	}
 }
 
@@ -105,6 +116,7 @@ static void index_vs(struct pilot_index *ix, const struct pilot_world_in *in)
 		vs_gateways(ix, vs);
 		hosts += vs->nhosts;
 	}
+	pilot_index_delegates(ix);
 	ix->mesh_hosts = MT_ANEWN(ix->arena, struct pilot_vs_host, hosts + 1);
 	ix->wild_hosts = MT_ANEWN(ix->arena, struct pilot_vs_host, hosts + 1);
 	for (size_t i = 0; i < ix->nvss; i++)

@@ -116,6 +116,9 @@ const struct pilot_vs *pilot_job_vs(
 	struct pilot_job *j, const struct pilot_egress *e, const char *host);
 /* An egress listener lets this virtual service in. */
 bool pilot_egress_vs(struct pilot_job *j, const struct pilot_egress *e, const struct pilot_vs *vs);
+/* A match names this server's gateway (NULL: the mesh), or none at all. */
+bool pilot_match_gateway(struct pilot_job *j, const struct pilot_vs *vs,
+	const struct pilot_gw_server *s, char *const *names, size_t n);
 bool pilot_job_labels(struct pilot_job *j, const void *entries, size_t n); /* map<string,string> */
 /* Cluster name of a destination; what is missing is noted as pending. */
 const char *pilot_dest_cluster(struct pilot_job *j, const Nw__Destination *d,

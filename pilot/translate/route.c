@@ -96,19 +96,20 @@ static void short_names(
 
 static uint64_t vs_fp(struct pilot_job *j, const struct pilot_vs *vs)
 {
-	const Nw__VirtualService *s = vs->spec;
-	uint64_t h = mt_hash_mix(vs->obj->hash, vs->id);
-	for (size_t i = 0; i < s->n_http; i++) {
-		const Nw__HTTPRoute *r = s->http[i];
+	uint64_t h = vs->hash;
+	for (size_t i = 0; i < vs->nhttp; i++) {
+		const Nw__HTTPRoute *r = vs->http[i].spec;
+		const struct pilot_vs *from = vs->http[i].from;
 		for (size_t k = 0; k < r->n_route; k++)
 			if (r->route[k]->destination)
-				h = mt_hash_mix(h, pilot_dest_fp(j, r->route[k]->destination, vs));
+				h = mt_hash_mix(
+					h, pilot_dest_fp(j, r->route[k]->destination, from));
 		if (r->mirror)
-			h = mt_hash_mix(h, pilot_dest_fp(j, r->mirror, vs));
+			h = mt_hash_mix(h, pilot_dest_fp(j, r->mirror, from));
 		for (size_t k = 0; k < r->n_mirrors; k++)
 			if (r->mirrors[k]->destination)
 				h = mt_hash_mix(
-					h, pilot_dest_fp(j, r->mirrors[k]->destination, vs));
+					h, pilot_dest_fp(j, r->mirrors[k]->destination, from));
 	}
 	return h;
 }
@@ -170,7 +171,8 @@ static void rule_vhosts(struct vhosts *v)
 	uint16_t port = v->rc->port ? v->rc->port : 80;
 	for (size_t i = 0; i < j->ix->nvss; i++) {
 		const struct pilot_vs *vs = &j->ix->vss[i];
-		if (!vs->mesh || !vs->spec->n_http || !pilot_egress_vs(j, v->rc->egress, vs))
+		if (!vs->mesh || !pilot_egress_vs(j, v->rc->egress, vs) ||
+			!pilot_vs_applies(j, vs, NULL, port))
 			continue;
 		for (size_t k = 0; k < vs->nhosts; k++) {
 			if (pilot_world_find(j->w, vs->hosts[k], j->p->ns) >= 0)
@@ -236,7 +238,8 @@ static void gateway_host(struct vhosts *v, const struct pilot_gw_server *s, cons
 	for (size_t i = 0; i < j->ix->nvss; i++) {
 		const struct pilot_vs *vs = &j->ix->vss[i];
 		const char **hosts;
-		size_t n = vs->spec->n_http ? pilot_server_hosts(j, s, vs, &hosts) : 0;
+		size_t n =
+			pilot_vs_applies(j, vs, s, port) ? pilot_server_hosts(j, s, vs, &hosts) : 0;
 		for (size_t k = 0; k < n; k++)
 			if (strcmp(hosts[k], host) == 0) {
 				mt_vec_apush(j->a, &list, vs);
@@ -253,10 +256,12 @@ static void gateway_host(struct vhosts *v, const struct pilot_gw_server *s, cons
 static void server_vhosts(struct vhosts *v, const struct pilot_gw_server *s)
 {
 	struct pilot_job *j = v->j;
+	uint16_t port = (uint16_t)s->spec->port->number;
 	for (size_t i = 0; i < j->ix->nvss; i++) {
 		const struct pilot_vs *vs = &j->ix->vss[i];
 		const char **hosts;
-		size_t n = vs->spec->n_http ? pilot_server_hosts(j, s, vs, &hosts) : 0;
+		size_t n =
+			pilot_vs_applies(j, vs, s, port) ? pilot_server_hosts(j, s, vs, &hosts) : 0;
 		for (size_t k = 0; k < n; k++)
 			gateway_host(v, s, hosts[k]);
 	}

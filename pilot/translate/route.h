@@ -43,10 +43,16 @@ void pilot_built_finish(struct pilot_job *j, struct pilot_built *b);
 /* Where rules are read: a sidecar's port, or a gateway's server. */
 struct pilot_route_ctx {
 	struct pilot_job *j;
-	const struct pilot_vs *vs;
+	const struct pilot_vs *vs;            /* whose rule it is, perhaps a delegate */
+	const char *path;                     /* of the rule in it, for notes */
 	const struct pilot_gw_server *server; /* NULL: mesh */
 	uint16_t port;
 };
+struct pilot_route_ctx pilot_route_ctx(struct pilot_job *j, const struct pilot_http *h,
+	const struct pilot_gw_server *server, uint16_t port);
+/* Some HTTP rule is for this proxy, or this server of it. */
+bool pilot_vs_applies(struct pilot_job *j, const struct pilot_vs *vs,
+	const struct pilot_gw_server *server, uint16_t port);
 /* false: the match is not for here. NULL match: everything. */
 bool pilot_match_applies(const struct pilot_route_ctx *c, const Nw__HTTPMatchRequest *m);
 Route__RouteMatch *pilot_match_build(struct pilot_job *j, const Nw__HTTPMatchRequest *m);
@@ -55,5 +61,33 @@ bool pilot_match_all(const Nw__HTTPMatchRequest *m);
 /* The action and all that hangs on the route: headers, faults, CORS. m: which match it is for. */
 void pilot_action_build(const struct pilot_route_ctx *c, const Nw__HTTPRoute *h,
 	const Nw__HTTPMatchRequest *m, Route__Route *r);
+void pilot_redirect(const struct pilot_route_ctx *c, Route__Route *r, const Nw__HTTPRedirect *d);
+void pilot_direct_response(struct pilot_job *j, Route__Route *r, const Nw__HTTPDirectResponse *d);
+/* NULL rule: the default ones. hashed: the route has a hash policy. NULL: none. */
+Route__RetryPolicy *pilot_retries(struct pilot_job *j, const Nw__HTTPRetry *r, bool hashed);
+
+enum pilot_header_dir { PILOT_REQUEST, PILOT_RESPONSE };
+struct pilot_headers {
+	struct mt_arena *a;
+	Core__HeaderValueOption **add[2];
+	size_t nadd[2];
+	char **del[2];
+	size_t ndel[2];
+	const char *host; /* Host or :authority is set: a rewrite; NULL none */
+};
+void pilot_headers_route(struct pilot_headers *l, const Nw__HTTPRoute *h);
+void pilot_headers_dest(struct pilot_headers *l, const Nw__HTTPRouteDestination *d);
+/* Into a Route or a ClusterWeight. */
+#define PILOT_PUT_HEADERS(m, l)                                                                    \
+	do {                                                                                       \
+		(m)->request_headers_to_add = (l).add[0];                                          \
+		(m)->n_request_headers_to_add = (l).nadd[0];                                       \
+		(m)->response_headers_to_add = (l).add[1];                                         \
+		(m)->n_response_headers_to_add = (l).nadd[1];                                      \
+		(m)->request_headers_to_remove = (l).del[0];                                       \
+		(m)->n_request_headers_to_remove = (l).ndel[0];                                    \
+		(m)->response_headers_to_remove = (l).del[1];                                      \
+		(m)->n_response_headers_to_remove = (l).ndel[1];                                   \
+	} while (0)
 /* The route of a service that no rule speaks of. */
 Route__Route *pilot_route_default(struct pilot_job *j, int svc, uint16_t port);

@@ -4,34 +4,24 @@
 #include "common/base/strs.h"
 #include "pilot/translate/route.h"
 
-static bool gateway_named(const struct pilot_route_ctx *c, const Nw__HTTPMatchRequest *m)
+bool pilot_match_gateway(struct pilot_job *j, const struct pilot_vs *vs,
+	const struct pilot_gw_server *s, char *const *names, size_t n)
 {
-	if (!m->n_gateways)
-		return true;
-	for (size_t i = 0; i < m->n_gateways; i++) {
-		const char *g = m->gateways[i];
-		if (!c->server) {
-			if (strcmp(g, "mesh") == 0)
-				return true;
-			continue;
-		}
-		if (!strchr(g, '/'))
-			g = mt_arena_printf(c->j->a, "%s/%s", c->vs->obj->ns, g);
-		if (strcmp(g, c->server->gw->name) == 0)
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(pilot_gateway_name(j->a, names[i], vs->obj->ns),
+			    s ? s->gw->name : "mesh") == 0)
 			return true;
-	}
-	return false;
+	return n == 0;
 }
 
 bool pilot_match_applies(const struct pilot_route_ctx *c, const Nw__HTTPMatchRequest *m)
 {
 	if (!m)
 		return true;
-	if ((m->port && m->port != c->port) || !gateway_named(c, m))
-		return false;
-	if (c->server)
-		return true; /* who calls a gateway has no labels */
-	return pilot_job_labels(c->j, m->source_labels, m->n_source_labels) &&
+	/* At a gateway the source is the gateway's own workload: who called it has no labels. */
+	return (!m->port || m->port == c->port) &&
+		pilot_match_gateway(c->j, c->vs, c->server, m->gateways, m->n_gateways) &&
+		pilot_job_labels(c->j, m->source_labels, m->n_source_labels) &&
 		(!*m->source_namespace || strcmp(m->source_namespace, c->j->p->ns) == 0);
 }
 
@@ -102,9 +92,8 @@ static void set_path(struct pilot_job *j, Route__RouteMatch *r, const Nw__HTTPMa
 		break;
 	case NW__STRING_MATCH__MATCH_TYPE_REGEX:
 		r->path_specifier_case = ROUTE__ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX;
-		r->safe_regex = pb_regex(j->a,
-			m->ignore_uri_case ? mt_arena_printf(j->a, "(?i)%s", u->regex) : u->regex);
-		return; /* case_sensitive is not for expressions */
+		r->safe_regex = pb_regex(j->a, u->regex);
+		return; /* ignoreUriCase is for exact and prefix alone */
 	default: break;
 	}
 	if (m && m->ignore_uri_case)
@@ -152,7 +141,9 @@ bool pilot_match_all(const Nw__HTTPMatchRequest *m)
 	const Nw__StringMatch *u = m->uri;
 	bool path = !u || u->match_type_case == NW__STRING_MATCH__MATCH_TYPE__NOT_SET ||
 		(u->match_type_case == NW__STRING_MATCH__MATCH_TYPE_PREFIX &&
-			(!*u->prefix || strcmp(u->prefix, "/") == 0));
+			(!*u->prefix || strcmp(u->prefix, "/") == 0)) ||
+		(u->match_type_case == NW__STRING_MATCH__MATCH_TYPE_REGEX &&
+			strcmp(u->regex, ".*") == 0);
 	return path && !m->n_headers && !m->n_without_headers && !m->method && !m->authority &&
 		!m->scheme && !m->n_query_params;
 }

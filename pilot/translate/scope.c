@@ -68,12 +68,13 @@ static void mark(struct pilot_job *j, const Nw__Destination *d, const struct pil
 static void mark_destinations(struct pilot_job *j, const struct pilot_vs *vs)
 {
 	const Nw__VirtualService *s = vs->spec;
-	for (size_t i = 0; i < s->n_http; i++) {
-		for (size_t k = 0; k < s->http[i]->n_route; k++)
-			mark(j, s->http[i]->route[k]->destination, vs);
-		mark(j, s->http[i]->mirror, vs);
-		for (size_t k = 0; k < s->http[i]->n_mirrors; k++)
-			mark(j, s->http[i]->mirrors[k]->destination, vs);
+	for (size_t i = 0; i < vs->nhttp; i++) {
+		const struct pilot_http *h = &vs->http[i];
+		for (size_t k = 0; k < h->spec->n_route; k++)
+			mark(j, h->spec->route[k]->destination, h->from);
+		mark(j, h->spec->mirror, h->from);
+		for (size_t k = 0; k < h->spec->n_mirrors; k++)
+			mark(j, h->spec->mirrors[k]->destination, h->from);
 	}
 	for (size_t i = 0; i < s->n_tcp; i++)
 		for (size_t k = 0; k < s->tcp[i]->n_route; k++)

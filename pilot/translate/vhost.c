@@ -1,4 +1,8 @@
-/* Virtual hosts: the routes of one set of domains. */
+/* Virtual hosts: the routes of one set of domains.
+ *
+ * At a gateway several virtual services may claim one host: their rules are joined, the oldest first.
+ * A rule that takes every request goes to the end, so that it hides no other object's rules; of
+ * several such the oldest stays. */
 #include <string.h>
 
 #include "common/base/strs.h"
@@ -6,29 +10,81 @@
 #include "pilot/translate/listener.h"
 #include "pilot/translate/route.h"
 
-/* Rules in order; matches of one rule become routes in order. Once a route takes everything, what
- * follows can never be reached: it is noted and left out. */
-static bool vs_routes(const struct pilot_route_ctx *c, Route__VirtualHost *v)
+struct routes {
+	struct pilot_job *j;
+	Route__VirtualHost *v;
+	Route__Route *all; /* takes every request: stands last */
+	const struct pilot_vs *all_of;
+};
+
+static void add_route(struct routes *o, const struct pilot_route_ctx *c, const Nw__HTTPRoute *h,
+	const Nw__HTTPMatchRequest *m)
 {
-	struct pilot_job *j = c->j;
-	for (size_t i = 0; i < c->vs->spec->n_http; i++) {
-		const Nw__HTTPRoute *h = c->vs->spec->http[i];
+	Route__Route *r = pb_new(o->j->a, route__route);
+	r->match = pilot_match_build(o->j, m);
+	pilot_action_build(c, h, m, r);
+	pilot_prov_add(o->j, c->vs->id);
+	if (!pilot_match_all(m)) {
+		pb_add(o->j->a, o->v, routes, r);
+	} else if (!o->all) {
+		o->all = r;
+		o->all_of = c->vs;
+	} else {
+		pilot_job_note(o->j, c->vs->id, PILOT_NOTE_SHADOWED, c->path,
+			"%s/%s is older and takes every other request of %s", o->all_of->obj->ns,
+			o->all_of->obj->name, o->v->name);
+	}
+}
+
+/* Rules in order; matches of one rule become routes in order. Once a route takes everything, what
+ * follows in the same virtual service can never be reached: it is noted and left out. */
+static void vs_routes(
+	struct routes *o, const struct pilot_vs *vs, const struct pilot_vhost_ref *ref)
+{
+	for (size_t i = 0; i < vs->nhttp; i++) {
+		const Nw__HTTPRoute *h = vs->http[i].spec;
+		struct pilot_route_ctx c =
+			pilot_route_ctx(o->j, &vs->http[i], ref->server, ref->port);
 		for (size_t k = 0; k < (h->n_match ? h->n_match : 1); k++) {
 			const Nw__HTTPMatchRequest *m = h->n_match ? h->match[k] : NULL;
-			if (!pilot_match_applies(c, m))
+			if (!pilot_match_applies(&c, m))
 				continue;
-			Route__Route *r = pb_new(j->a, route__route);
-			r->match = pilot_match_build(j, m);
-			pilot_action_build(c, h, m, r);
-			pb_add(j->a, v, routes, r);
+			add_route(o, &c, h, m);
 			if (!pilot_match_all(m))
 				continue;
-			if (i + 1 < c->vs->spec->n_http)
-				pilot_job_note(j, c->vs->id, PILOT_NOTE_IGNORED,
-					mt_arena_printf(j->a, "spec.http[%zu]", i + 1),
+			if (i + 1 < vs->nhttp)
+				pilot_job_note(o->j, vs->http[i + 1].from->id, PILOT_NOTE_IGNORED,
+					mt_arena_printf(
+						o->j->a, "spec.http[%zu]", vs->http[i + 1].at),
 					"an earlier rule takes every request");
-			return true;
+			return;
 		}
+	}
+}
+
+struct pilot_route_ctx pilot_route_ctx(struct pilot_job *j, const struct pilot_http *h,
+	const struct pilot_gw_server *server, uint16_t port)
+{
+	return (struct pilot_route_ctx){ .j = j,
+		.vs = h->from,
+		.path = mt_arena_printf(j->a, "spec.http[%zu]", h->at),
+		.server = server,
+		.port = port };
+}
+
+bool pilot_vs_applies(struct pilot_job *j, const struct pilot_vs *vs,
+	const struct pilot_gw_server *server, uint16_t port)
+{
+	for (size_t i = 0; i < vs->nhttp; i++) {
+		const Nw__HTTPRoute *h = vs->http[i].spec;
+		struct pilot_route_ctx c = {
+			.j = j, .vs = vs->http[i].from, .server = server, .port = port
+		};
+		if (!h->n_match)
+			return true;
+		for (size_t k = 0; k < h->n_match; k++)
+			if (pilot_match_applies(&c, h->match[k]))
+				return true;
 	}
 	return false;
 }
@@ -73,19 +129,15 @@ ProtobufCMessage *pilot_build_vhost(struct pilot_job *j, const struct pilot_item
 		return &v->base;
 	}
 	v->include_request_attempt_count = true;
-	bool done = false, http = false;
+	struct routes o = { .j = j, .v = v };
 	for (size_t i = 0; i < ref->nvs; i++) {
-		struct pilot_route_ctx c = { j, ref->vs[i], ref->server, ref->port };
-		http = http || ref->vs[i]->spec->n_http;
-		if (done)
-			pilot_job_note(j, ref->vs[i]->id, PILOT_NOTE_SHADOWED, "spec.http",
-				"an older virtual service takes every request of %s", it->name);
-		else
-			done = vs_routes(&c, v);
+		vs_routes(&o, ref->vs[i], ref);
 		pilot_prov_add(j, ref->vs[i]->id);
 	}
-	/* A virtual service without HTTP rules says nothing about HTTP. */
-	if (!http && ref->svc >= 0)
+	if (o.all)
+		pb_add(j->a, v, routes, o.all);
+	/* A virtual service without HTTP rules for this proxy says nothing about HTTP. */
+	if (!v->n_routes && ref->svc >= 0)
 		pb_add(j->a, v, routes, pilot_route_default(j, ref->svc, ref->port));
 	return &v->base;
 }
