@@ -27,6 +27,8 @@ static const enum mt_kind_id kinds[] = {
 	MT_KIND_MESH_POLICY,
 	MT_KIND_PEER_AUTHENTICATION,
 	MT_KIND_MESH_CONFIG,
+	MT_KIND_TELEMETRY,
+	MT_KIND_ENVOY_FILTER,
 };
 
 /* ---- worlds ---- */

@@ -41,7 +41,7 @@ const ProtobufCMessage *pilot_mixer_inbound(struct pilot_job *j, const struct pi
 const ProtobufCMessage *pilot_mixer_service(
 	struct pilot_job *j, const struct pilot_service *svc, const char *host, uint16_t port);
 /* Access logs: HTTP and TCP. */
-void pilot_mixer_log_http(const struct pilot_filter_in *in, Hcm__HttpConnectionManager *m);
-Accesslog__AccessLog *pilot_mixer_log_tcp(const struct pilot_filter_in *in); /* NULL none */
+Accesslog__AccessLog *pilot_mixer_log_http(const struct pilot_filter_in *in); /* NULL none */
+Accesslog__AccessLog *pilot_mixer_log_tcp(const struct pilot_filter_in *in);  /* NULL none */
 /* Header that says who the source is, set by the source's own proxy. */
 void pilot_mixer_source_header(struct pilot_job *j, Route__RouteConfiguration *rc);

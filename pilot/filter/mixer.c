@@ -265,7 +265,7 @@ static Accesslog__AccessLog *log_named(
 	return a;
 }
 
-void pilot_mixer_log_http(const struct pilot_filter_in *in, Hcm__HttpConnectionManager *m)
+Accesslog__AccessLog *pilot_mixer_log_http(const struct pilot_filter_in *in)
 {
 	/* What is not listed is not logged; authority, path, method, user agent and referer always are. */
 	static const char *const request[] = { source_header, "content-type", "x-b3-traceid",
@@ -275,7 +275,7 @@ void pilot_mixer_log_http(const struct pilot_filter_in *in, Hcm__HttpConnectionM
 	struct pilot_job *j = in->j;
 	const char *cluster = pilot_mixer_report_cluster(j);
 	if (!cluster)
-		return;
+		return NULL;
 	Grpclog__HttpGrpcAccessLogConfig *c = pb_new(j->a, grpclog__http_grpc_access_log_config);
 	c->common_config = log_common(in, cluster);
 	for (size_t i = 0; i < MT_ARRAY_SIZE(request); i++)
@@ -283,7 +283,7 @@ void pilot_mixer_log_http(const struct pilot_filter_in *in, Hcm__HttpConnectionM
 	for (size_t i = 0; i < MT_ARRAY_SIZE(response); i++)
 		pb_add(j->a, c, additional_response_headers_to_log, pb_s(response[i]));
 	pb_add(j->a, c, additional_response_trailers_to_log, pb_s("grpc-status"));
-	pb_add(j->a, m, access_log, log_named(j, "envoy.access_loggers.http_grpc", &c->base));
+	return log_named(j, "envoy.access_loggers.http_grpc", &c->base);
 }
 
 Accesslog__AccessLog *pilot_mixer_log_tcp(const struct pilot_filter_in *in)

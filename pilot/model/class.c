@@ -51,6 +51,25 @@ static void add_vs(struct pilot_index *ix, struct keys *k, const Nw__VirtualServ
 				s->tls[i]->match[m]->n_source_labels);
 }
 
+/* Tracers that name the service in their configuration take it from these. */
+static void add_service_names(struct pilot_index *ix, struct keys *k)
+{
+	const Mesh__ProxyConfig *c = ix->mesh.spec->default_config;
+	bool named = c && c->tracing && c->tracing->tracer_case == MESH__TRACING__TRACER_DATADOG;
+	for (size_t i = 0; i < ix->mesh.spec->n_extension_providers; i++) {
+		const Mesh__MeshConfig__ExtensionProvider *p =
+			ix->mesh.spec->extension_providers[i];
+		named = named ||
+			p->provider_case ==
+				MESH__MESH_CONFIG__EXTENSION_PROVIDER__PROVIDER_OPENTELEMETRY ||
+			p->provider_case == MESH__MESH_CONFIG__EXTENSION_PROVIDER__PROVIDER_DATADOG;
+	}
+	if (!named)
+		return;
+	mt_vec_apush(ix->arena, k, "app");
+	mt_vec_apush(ix->arena, k, "service.istio.io/canonical-name");
+}
+
 void pilot_index_labels(struct pilot_index *ix)
 {
 	struct keys k = { 0 };
@@ -68,6 +87,11 @@ void pilot_index_labels(struct pilot_index *ix)
 		if (s->selector)
 			add_keys(ix, &k, s->selector->match_labels, s->selector->n_match_labels);
 	}
+	for (size_t i = 0; i < ix->ntelemetries; i++)
+		if (ix->telemetries[i].spec->selector)
+			add_keys(ix, &k, ix->telemetries[i].spec->selector->match_labels,
+				ix->telemetries[i].spec->selector->n_match_labels);
+	add_service_names(ix, &k);
 	if (k.n > 1)
 		qsort(k.v, k.n, sizeof(*k.v), mt_strcmpp);
 	size_t n = 0;

@@ -6,6 +6,7 @@
 #include "istio/networking/v1alpha3/gateway.pb-c.h"
 #include "istio/networking/v1alpha3/sidecar.pb-c.h"
 #include "istio/networking/v1alpha3/virtual_service.pb-c.h"
+#include "istio/telemetry/v1alpha1/telemetry.pb-c.h"
 #include "pilot/model/world.h"
 
 struct pilot_vs;
@@ -66,6 +67,12 @@ struct pilot_peer_auth { /* PeerAuthentication, Policy or MeshPolicy */
 	const struct mt_object *obj;
 };
 
+struct pilot_telemetry_obj {
+	uint32_t id;
+	const struct mt_object *obj;
+	const Telemetry__Telemetry *spec;
+};
+
 struct pilot_vs_host { /* sorted by host, then oldest first */
 	const char *host;
 	const struct pilot_vs *vs;
@@ -102,6 +109,8 @@ struct pilot_index {
 	size_t npeers;
 	struct pilot_peer_auth *policies; /* authentication.istio.io, oldest first */
 	size_t npolicies;
+	struct pilot_telemetry_obj *telemetries; /* oldest first */
+	size_t ntelemetries;
 	uint64_t auth_hash;      /* of both */
 	const char **label_keys; /* mentioned by a selector, sorted */
 	size_t nlabel_keys;
@@ -159,8 +168,14 @@ struct pilot_mtls_query {
 enum pilot_mtls pilot_index_mtls(
 	const struct pilot_index *ix, const struct pilot_mtls_query *q, uint32_t *ret_id);
 
+/* exportTo; when the object says nothing, the mesh's default for its kind. */
+enum pilot_export { PILOT_EXPORT_SERVICE, PILOT_EXPORT_VS, PILOT_EXPORT_DR };
+bool pilot_index_exported(const struct pilot_index *ix, enum pilot_export kind,
+	const char *const *to, size_t n, const char *own_ns, const char *from_ns);
+
 /* For world.c: fill a part of the index. */
 void pilot_index_mesh(struct pilot_index *ix, const struct pilot_world_in *in);
+void pilot_mesh_notes(struct pilot_index *ix); /* fields that are set and have no effect here */
 void pilot_index_rules(struct pilot_index *ix, const struct pilot_world_in *in);
 void pilot_index_labels(struct pilot_index *ix);
 void pilot_index_delegates(struct pilot_index *ix); /* fills in http and hash of ix->vss */

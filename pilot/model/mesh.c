@@ -86,8 +86,12 @@ void pilot_index_mesh(struct pilot_index *ix, const struct pilot_world_in *in)
 		found = o;
 		m->id = in->configs[i].id;
 	}
-	if (found)
-		apply(m, (const Mesh__MeshConfig *)found->spec);
+	static const Mesh__MeshConfig empty = MESH__MESH_CONFIG__INIT;
+	m->spec = found ? (const Mesh__MeshConfig *)found->spec : &empty;
+	if (found) {
+		apply(m, m->spec);
+		pilot_mesh_notes(ix);
+	}
 	/* Strings live as long as the object, which the index keeps; the caller's own do not. */
 	m->root_namespace = mt_arena_strdup(ix->arena, m->root_namespace);
 	m->domain = mt_arena_strdup(ix->arena, m->domain);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/base/macros.h"
+#include "istio/mesh/v1alpha1/config.pb-c.h"
 
 /* From Pilot's options. */
 struct pilot_mesh_local {
@@ -15,9 +16,11 @@ struct pilot_mesh_local {
 struct pilot_mesh {
 	uint32_t id; /* of the object, 0: defaults only */
 	uint64_t hash;
-	uint16_t listen_port;          /* 15001 */
-	uint16_t inbound_port;         /* 15006 */
-	uint16_t http_port;            /* proxyHttpPort, 0 none */
+	const Mesh__MeshConfig
+		*spec;         /* the object's, or an empty one: for what is used in one place */
+	uint16_t listen_port;  /* 15001 */
+	uint16_t inbound_port; /* 15006 */
+	uint16_t http_port;    /* proxyHttpPort, 0 none */
 	int64_t connect_timeout_ns;    /* 10 s */
 	int64_t detection_timeout_ns;  /* 1 s; 0: waits as long as it takes */
 	bool redis_filter;             /* Redis is spoken, not passed on */

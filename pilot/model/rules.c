@@ -232,6 +232,35 @@ static struct pilot_peer_auth *index_auth(struct pilot_index *ix, const struct p
 	return v;
 }
 
+static void index_telemetry(struct pilot_index *ix, const struct pilot_world_in *in)
+{
+	struct pilot_config *c;
+	size_t n = of_type(ix, in, &telemetry__telemetry__descriptor, &c);
+	ix->telemetries = MT_ANEWN(ix->arena, struct pilot_telemetry_obj, n + 1);
+	for (size_t i = 0; i < n; i++) {
+		const Telemetry__Telemetry *s = (const Telemetry__Telemetry *)c[i].obj->spec;
+		bool wide = !s->selector || !s->selector->n_match_labels;
+		ix->telemetries[i] = (struct pilot_telemetry_obj){ c[i].id, c[i].obj, s };
+		if (s->n_metrics)
+			pilot_note_add(ix->arena, &ix->notes, c[i].id, PILOT_NOTE_IGNORED,
+				"spec.metrics",
+				"metrics are Mixer's: its rules say which there are");
+		if (s->targetref || s->n_targetrefs)
+			pilot_note_add(ix->arena, &ix->notes, c[i].id, PILOT_NOTE_IGNORED,
+				"spec.targetRefs", "no object can be a target: select by labels");
+		for (size_t k = 0; k < i && wide; k++) {
+			const struct pilot_telemetry_obj *o = &ix->telemetries[k];
+			if (strcmp(o->obj->ns, c[i].obj->ns) != 0 ||
+				(o->spec->selector && o->spec->selector->n_match_labels))
+				continue;
+			pilot_note_add(ix->arena, &ix->notes, c[i].id, PILOT_NOTE_SHADOWED, "",
+				"%s is older and for the whole namespace too", o->obj->name);
+			break;
+		}
+	}
+	ix->ntelemetries = n;
+}
+
 static void index_rest(struct pilot_index *ix, const struct pilot_world_in *in)
 {
 	struct pilot_config *c;
@@ -247,6 +276,7 @@ static void index_rest(struct pilot_index *ix, const struct pilot_world_in *in)
 	for (ix->nsidecars = 0; ix->nsidecars < n; ix->nsidecars++)
 		ix->sidecars[ix->nsidecars] = (struct pilot_sidecar){ c[ix->nsidecars].id,
 			c[ix->nsidecars].obj, (const Nw__Sidecar *)c[ix->nsidecars].obj->spec };
+	index_telemetry(ix, in);
 	ix->peers = index_auth(ix, in, &sec__peer_authentication__descriptor, &ix->npeers);
 	ix->policies = index_auth(ix, in, &authn__policy__descriptor, &ix->npolicies);
 }

@@ -33,10 +33,30 @@ const struct pilot_sidecar *pilot_index_sidecar(
 	return ns ? ns : root;
 }
 
-static bool dr_visible(const struct pilot_dr *dr, const char *from_ns)
+bool pilot_index_exported(const struct pilot_index *ix, enum pilot_export kind,
+	const char *const *to, size_t n, const char *own_ns, const char *from_ns)
+{
+	const Mesh__MeshConfig *m = ix->mesh.spec;
+	if (n)
+		return pilot_exported(to, n, own_ns, from_ns);
+	switch (kind) {
+	case PILOT_EXPORT_SERVICE:
+		return pilot_exported((const char *const *)m->default_service_export_to,
+			m->n_default_service_export_to, own_ns, from_ns);
+	case PILOT_EXPORT_VS:
+		return pilot_exported((const char *const *)m->default_virtual_service_export_to,
+			m->n_default_virtual_service_export_to, own_ns, from_ns);
+	default:
+		return pilot_exported((const char *const *)m->default_destination_rule_export_to,
+			m->n_default_destination_rule_export_to, own_ns, from_ns);
+	}
+}
+
+static bool dr_visible(const struct pilot_index *ix, const struct pilot_dr *dr, const char *from_ns)
 {
 	const Nw__DestinationRule *s = (const Nw__DestinationRule *)dr->obj->spec;
-	return pilot_exported((const char *const *)s->export_to, s->n_export_to, dr->ns, from_ns);
+	return pilot_index_exported(ix, PILOT_EXPORT_DR, (const char *const *)s->export_to,
+		s->n_export_to, dr->ns, from_ns);
 }
 
 static const struct pilot_dr *dr_of(
@@ -54,12 +74,12 @@ static const struct pilot_dr *dr_of(
 			hi = mid;
 	}
 	if (lo < ix->ndrs && strcmp(ix->drs[lo].host, host) == 0 &&
-		strcmp(ix->drs[lo].ns, ns) == 0 && dr_visible(&ix->drs[lo], from_ns))
+		strcmp(ix->drs[lo].ns, ns) == 0 && dr_visible(ix, &ix->drs[lo], from_ns))
 		return &ix->drs[lo];
 	for (size_t i = 0; i < ix->nwild_drs; i++) {
 		const struct pilot_dr *dr = ix->wild_drs[i];
 		if (strcmp(dr->ns, ns) == 0 && pilot_host_covers(dr->host, host) &&
-			dr_visible(dr, from_ns))
+			dr_visible(ix, dr, from_ns))
 			return dr;
 	}
 	return NULL;

@@ -259,7 +259,8 @@ int pilot_world_find(const struct pilot_world *w, const char *hostname, const ch
 		const struct pilot_service *s = ix->svcs[i];
 		if (strcmp(s->hostname, hostname) != 0)
 			break;
-		if (!pilot_exported(s->export_to, s->nexport_to, s->ns, from_ns))
+		if (!pilot_index_exported(
+			    ix, PILOT_EXPORT_SERVICE, s->export_to, s->nexport_to, s->ns, from_ns))
 			continue;
 		if (strcmp(s->ns, from_ns) == 0)
 			return (int)i;

@@ -16,7 +16,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/strs.h"
-#include "pilot/filter/filter.h"
+#include "pilot/filter/telemetry.h"
 #include "pilot/translate/endpoint.h"
 #include "pilot/translate/tls.h"
 
@@ -51,6 +51,10 @@ void pilot_plan_clusters(struct pilot_job *j, struct pilot_plan *p)
 	pilot_plan_add(j, p, "BlackHoleCluster", 1, PILOT_HOW_CLUSTER_FIXED, NULL);
 	if (j->p->type == PILOT_SIDECAR)
 		pilot_plan_add(j, p, "PassthroughCluster", 1, PILOT_HOW_CLUSTER_FIXED, NULL);
+	const char *sinks[PILOT_PROVIDER_CLUSTERS];
+	size_t nsinks = pilot_provider_clusters(j, sinks);
+	for (size_t i = 0; i < nsinks; i++)
+		pilot_plan_add(j, p, sinks[i], 2, PILOT_HOW_CLUSTER_FIXED, NULL);
 	if (pilot_mixer_check_cluster(j))
 		pilot_plan_add(
 			j, p, pilot_mixer_check_cluster(j), 1, PILOT_HOW_CLUSTER_FIXED, NULL);
@@ -66,6 +70,7 @@ void pilot_plan_clusters_inbound(struct pilot_job *j, struct pilot_plan *p)
 		const struct pilot_inbound *in = &j->inbound[i];
 		uint64_t fp =
 			mt_hash_mix(mt_hash_str(in->to), (uint64_t)in->to_port << 8 | in->protocol);
+		fp = mt_hash_mix(fp, in->svc ? in->svc->hash : 0);
 		pilot_plan_add(j, p, in->cluster, fp, PILOT_HOW_CLUSTER_INBOUND, in);
 		captured = captured || in->capture;
 	}
@@ -196,8 +201,10 @@ static Cluster__Cluster *build_outbound(
 	Cluster__Cluster *c = cluster_new(j, name, discovery_type(s));
 	discovery(j, c, ref);
 	pilot_policy_resolve(dr, ref->subset, port->number, &pol);
-	pilot_policy_apply(j, c, &pol, port->protocol);
-	outbound_tls(j, c, ref, pol.tls, pilot_protocol_is_h2(port->protocol));
+	enum pilot_protocol protocol = pilot_cluster_protocol(j, ref, pol.pool);
+	pilot_policy_apply(j, c, &pol, protocol);
+	outbound_tls(j, c, ref, pol.tls, pilot_protocol_is_h2(protocol));
+	pilot_cluster_mesh(j, c, ref);
 	pilot_prov_add(j, s->id);
 	for (size_t i = 0; dr && i < dr->nids; i++)
 		pilot_prov_add(j, dr->ids[i]);
@@ -210,6 +217,7 @@ static Cluster__Cluster *build_inbound(struct pilot_job *j, const struct pilot_i
 	c->load_assignment = pilot_load_one(j, in->cluster, in->to, in->to_port);
 	pilot_cluster_limits(j, c, NULL);
 	pilot_cluster_http(j, c, in->protocol, NULL);
+	pilot_cluster_mesh_inbound(j, c, in);
 	pilot_prov_add(j, in->svc ? in->svc->id : 0);
 	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
 	return c;
@@ -219,6 +227,9 @@ static Cluster__Cluster *build_fixed(struct pilot_job *j, const char *name)
 {
 	if (strcmp(name, "BlackHoleCluster") == 0)
 		return cluster_new(j, name, CLUSTER__CLUSTER__DISCOVERY_TYPE__STATIC);
+	Cluster__Cluster *sink = pilot_provider_cluster(j, name);
+	if (sink)
+		return sink;
 	if (!mt_str_suffix(name, "assthroughCluster"))
 		return pilot_mixer_cluster(j, name);
 	Cluster__Cluster *c = cluster_new(j, name, CLUSTER__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST);

@@ -21,6 +21,16 @@ void pilot_policy_resolve(
 /* Load balancer, circuit breakers, outliers, keepalive, HTTP options of an outbound cluster. */
 void pilot_policy_apply(struct pilot_job *j, Cluster__Cluster *c, const struct pilot_policy *pol,
 	enum pilot_protocol protocol);
+/* What is spoken to a service: HTTP/1.1 becomes HTTP/2 on the way where the rule says so, or the mesh
+ * does and the service is of the mesh. */
+enum pilot_protocol pilot_cluster_protocol(struct pilot_job *j, const struct pilot_cluster_ref *ref,
+	const Nw__ConnectionPoolSettings *pool);
+/* What the mesh configuration says of clusters of services and no rule said otherwise: keepalive, DNS
+ * refreshing, names of statistics. */
+void pilot_cluster_mesh(
+	struct pilot_job *j, Cluster__Cluster *c, const struct pilot_cluster_ref *ref);
+void pilot_cluster_mesh_inbound(
+	struct pilot_job *j, Cluster__Cluster *c, const struct pilot_inbound *in);
 /* The same limits for an inbound cluster, and HTTP options alone. */
 void pilot_cluster_http(struct pilot_job *j, Cluster__Cluster *c, enum pilot_protocol protocol,
 	const Nw__ConnectionPoolSettings *pool);

@@ -44,8 +44,8 @@ size_t pilot_server_hosts(struct pilot_job *j, const struct pilot_gw_server *s,
 	for (size_t i = 0; i < vs->ngateways; i++)
 		bound = bound || strcmp(vs->gateways[i], s->gw->name) == 0;
 	if (!bound ||
-		!pilot_exported((const char *const *)spec->export_to, spec->n_export_to,
-			vs->obj->ns, j->p->ns))
+		!pilot_index_exported(j->ix, PILOT_EXPORT_VS, (const char *const *)spec->export_to,
+			spec->n_export_to, vs->obj->ns, j->p->ns))
 		return 0;
 	for (size_t k = 0; k < vs->nhosts; k++)
 		for (size_t i = 0; i < s->spec->n_hosts; i++) {

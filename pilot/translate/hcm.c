@@ -2,31 +2,30 @@
 #include <string.h>
 
 #include "common/base/strs.h"
-#include "envoy/extensions/access_loggers/file/v3/file.pb-c.h"
 #include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
+#include "pilot/filter/telemetry.h"
 #include "pilot/translate/listener.h"
 
-static Accesslog__AccessLog *file_log(struct pilot_job *j)
+/* How paths are brought to one form before anything matches them. */
+static void normalization(struct pilot_job *j, Hcm__HttpConnectionManager *m)
 {
-	const struct pilot_mesh *m = j->mesh;
-	if (!m->access_log_file)
-		return NULL;
-	Filelog__FileAccessLog *f = pb_new(j->a, filelog__file_access_log);
-	f->path = pb_s(m->access_log_file);
-	if (m->access_log_format && !m->access_log_json) {
-		Core__SubstitutionFormatString *s = pb_new(j->a, core__substitution_format_string);
-		s->format_case = CORE__SUBSTITUTION_FORMAT_STRING__FORMAT_TEXT_FORMAT_SOURCE;
-		s->text_format_source = pb_new(j->a, core__data_source);
-		s->text_format_source->specifier_case = CORE__DATA_SOURCE__SPECIFIER_INLINE_STRING;
-		s->text_format_source->inline_string = pb_s(m->access_log_format);
-		f->access_log_format_case = FILELOG__FILE_ACCESS_LOG__ACCESS_LOG_FORMAT_LOG_FORMAT;
-		f->log_format = s;
+	const Mesh__MeshConfig__ProxyPathNormalization *n = j->mesh->spec->path_normalization;
+	switch (n ? n->normalization
+		  : MESH__MESH_CONFIG__PROXY_PATH_NORMALIZATION__NORMALIZATION_TYPE__DEFAULT) {
+	case MESH__MESH_CONFIG__PROXY_PATH_NORMALIZATION__NORMALIZATION_TYPE__NONE:
+		m->normalize_path = pb_bool(j->a, false);
+		return;
+	case MESH__MESH_CONFIG__PROXY_PATH_NORMALIZATION__NORMALIZATION_TYPE__DECODE_AND_MERGE_SLASHES:
+		m->path_with_escaped_slashes_action =
+			HCM__HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__UNESCAPE_AND_FORWARD;
+		m->merge_slashes = true;
+		break;
+	case MESH__MESH_CONFIG__PROXY_PATH_NORMALIZATION__NORMALIZATION_TYPE__MERGE_SLASHES:
+		m->merge_slashes = true;
+		break;
+	default: break;
 	}
-	Accesslog__AccessLog *a = pb_new(j->a, accesslog__access_log);
-	a->name = pb_s("envoy.access_loggers.file");
-	a->config_type_case = ACCESSLOG__ACCESS_LOG__CONFIG_TYPE_TYPED_CONFIG;
-	a->typed_config = mt_pb_any(j->a, &f->base);
-	return a;
+	m->normalize_path = pb_bool(j->a, true);
 }
 
 static void client_certificates(struct pilot_job *j, Hcm__HttpConnectionManager *m, int at)
@@ -61,6 +60,11 @@ Listener__Filter *pilot_hcm_filter(struct pilot_job *j, const struct pilot_hcm *
 		m->route_config = h->routes;
 	}
 	bool gateway = h->f.at == PILOT_AT_GATEWAY;
+	const Mesh__Topology *topology = j->mesh->spec->default_config
+		? j->mesh->spec->default_config->gateway_topology
+		: NULL;
+	if (gateway && topology)
+		m->xff_num_trusted_hops = topology->num_trusted_proxies;
 	m->use_remote_address = pb_bool(a, gateway);
 	if (gateway) /* nobody outside is trusted: what only the mesh may say is dropped */
 		m->internal_address_config =
@@ -69,7 +73,7 @@ Listener__Filter *pilot_hcm_filter(struct pilot_job *j, const struct pilot_hcm *
 	if (h->f.at == PILOT_AT_INBOUND)
 		m->server_header_transformation =
 			HCM__HTTP_CONNECTION_MANAGER__SERVER_HEADER_TRANSFORMATION__PASS_THROUGH;
-	m->normalize_path = pb_bool(a, true);
+	normalization(j, m);
 	m->stream_idle_timeout = pb_dur(a, 0); /* long streams live */
 	client_certificates(j, m, h->f.at);
 	Hcm__HttpConnectionManager__UpgradeConfig *ws =
@@ -79,21 +83,15 @@ Listener__Filter *pilot_hcm_filter(struct pilot_job *j, const struct pilot_hcm *
 	m->http_protocol_options = pb_new(a, core__http1_protocol_options);
 	m->http_protocol_options->accept_http_10 = true;
 	pilot_filters_add(&h->f, m);
-	Accesslog__AccessLog *log = file_log(j);
-	if (log)
-		pb_add(a, m, access_log, log);
-	pilot_mixer_log_http(&h->f, m);
+	m->tracing = pilot_tracing(&h->f);
+	m->n_access_log = pilot_access_logs(&h->f, true, &m->access_log);
 	return pb_filter(a, "envoy.filters.network.http_connection_manager", &m->base);
 }
 
 static Listener__Filter *tcp_done(
 	struct pilot_job *j, const struct pilot_filter_in *f, Tcpproxy__TcpProxy *t)
 {
-	Accesslog__AccessLog *log = file_log(j), *mixer = pilot_mixer_log_tcp(f);
-	if (log)
-		pb_add(j->a, t, access_log, log);
-	if (mixer)
-		pb_add(j->a, t, access_log, mixer);
+	t->n_access_log = pilot_access_logs(f, false, &t->access_log);
 	return pb_filter(j->a, "envoy.filters.network.tcp_proxy", &t->base);
 }
 

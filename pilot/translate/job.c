@@ -7,6 +7,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/strs.h"
+#include "pilot/filter/telemetry.h"
 #include "pilot/translate/cluster.h"
 #include "pilot/translate/endpoint.h"
 #include "pilot/translate/listener.h"
@@ -37,6 +38,8 @@ struct pilot_job *pilot_job_new(
 		pilot_scope_sidecar(j);
 		pilot_scope_inbound(j);
 	}
+	pilot_scope_telemetry(j);
+	j->fp = mt_hash_mix(j->fp, j->telemetry.hash);
 	return j;
 }
 
@@ -137,8 +140,8 @@ static bool egress_ns(struct pilot_job *j, const char *host, const char *ns, con
 bool pilot_egress_vs(struct pilot_job *j, const struct pilot_egress *e, const struct pilot_vs *vs)
 {
 	const Nw__VirtualService *s = vs->spec;
-	if (!pilot_exported(
-		    (const char *const *)s->export_to, s->n_export_to, vs->obj->ns, j->p->ns))
+	if (!pilot_index_exported(j->ix, PILOT_EXPORT_VS, (const char *const *)s->export_to,
+		    s->n_export_to, vs->obj->ns, j->p->ns))
 		return false;
 	if (!e->spec)
 		return true;

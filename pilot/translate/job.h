@@ -5,6 +5,7 @@
 #include "common/base/vec.h"
 #include "pilot/model/host.h"
 #include "pilot/model/index.h"
+#include "pilot/model/telemetry.h"
 #include "pilot/translate/pb.h"
 #include "pilot/translate/translate.h"
 
@@ -76,6 +77,7 @@ struct pilot_job {
 	uint64_t fp;        /* that, and namespace, domain, labels, scope */
 	struct pilot_prov prov; /* of the resource that is being built */
 	bool pilot_in_gateway;
+	struct pilot_telemetry telemetry;
 };
 
 enum pilot_how {

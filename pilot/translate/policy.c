@@ -209,10 +209,6 @@ void pilot_cluster_http(struct pilot_job *j, Cluster__Cluster *c, enum pilot_pro
 	const Nw__ConnectionPoolSettings__HTTPSettings *http = pool ? pool->http : NULL;
 	bool h2 = pilot_protocol_is_h2(protocol);
 	bool client = protocol == PILOT_AUTO || (http && http->use_client_protocol);
-	if (http && protocol == PILOT_HTTP &&
-		http->h2_upgrade_policy ==
-			NW__CONNECTION_POOL_SETTINGS__HTTPSETTINGS__H2_UPGRADE_POLICY__UPGRADE)
-		h2 = true;
 	Core__HttpProtocolOptions *common = common_http(j, pool);
 	if (!h2 && !client && !common)
 		return;

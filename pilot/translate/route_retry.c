@@ -61,6 +61,8 @@ static void other_localities(struct pilot_job *j, Route__RetryPolicy *p)
 
 Route__RetryPolicy *pilot_retries(struct pilot_job *j, const Nw__HTTPRetry *r, bool hashed)
 {
+	if (!r) /* defaultHttpRetryPolicy of the mesh */
+		r = j->mesh->spec->default_http_retry_policy;
 	if (r && r->attempts <= 0)
 		return NULL;
 	Route__RetryPolicy *p = pb_new(j->a, route__retry_policy);

@@ -16,7 +16,8 @@
 static bool egress_has(
 	struct pilot_job *j, const struct pilot_egress *e, const struct pilot_service *s)
 {
-	if (!pilot_exported(s->export_to, s->nexport_to, s->ns, j->p->ns))
+	if (!pilot_index_exported(
+		    j->ix, PILOT_EXPORT_SERVICE, s->export_to, s->nexport_to, s->ns, j->p->ns))
 		return false;
 	if (e->port && e->protocol != PILOT_HTTP_PROXY && pilot_service_port(s, e->port) < 0)
 		return false;
@@ -110,6 +111,22 @@ static void egress_spec(
 		}
 }
 
+/* proxyHttpPort: an HTTP proxy for applications that are told of it (http_proxy), beside what the
+ * scope has; it sees what the catch-all listener sees. */
+static void http_proxy(struct pilot_job *j)
+{
+	struct pilot_egress *e = &j->egress[j->negress];
+	for (size_t i = 0; i < j->negress; i++)
+		if (j->egress[i].port == j->mesh->http_port)
+			return;
+	*e = (struct pilot_egress){ .spec = j->egress[j->negress - 1].spec,
+		.port = j->mesh->http_port,
+		.protocol = PILOT_HTTP_PROXY,
+		.bind = j->p->ipv4 || !j->p->ipv6 ? "127.0.0.1" : "::1",
+		.route = "http_proxy" };
+	j->negress++;
+}
+
 void pilot_scope_sidecar(struct pilot_job *j)
 {
 	j->sidecar = pilot_index_sidecar(j->ix, j->p);
@@ -120,7 +137,7 @@ void pilot_scope_sidecar(struct pilot_job *j)
 		j->passthrough = s->outbound_traffic_policy->mode ==
 			NW__OUTBOUND_TRAFFIC_POLICY__MODE__ALLOW_ANY;
 	j->negress = n ? n : 1;
-	j->egress = MT_ANEWN(j->a, struct pilot_egress, j->negress);
+	j->egress = MT_ANEWN(j->a, struct pilot_egress, j->negress + 1);
 	if (n) {
 		for (size_t i = 0; i < n; i++)
 			egress_spec(j, &j->egress[i], s->egress[i]);
@@ -128,6 +145,8 @@ void pilot_scope_sidecar(struct pilot_job *j)
 		j->egress[0].capture = !j->p->none;
 		j->egress[0].bind = j->p->none ? "127.0.0.1" : NULL;
 	}
+	if (j->mesh->http_port)
+		http_proxy(j);
 	for (size_t i = 0; i < j->negress; i++)
 		egress_services(j, &j->egress[i]);
 	for (size_t k = 0; k < j->ix->nvss; k++)

@@ -67,7 +67,8 @@ class Envoy:
         config.write_text(json.dumps(bootstrap(node, xds_addr, admin, protocol), indent=1))
         self.process = Process(f"envoy-{name}", [
             binary or ENVOY, "-c", config, "--disable-hot-restart", "--concurrency", "1",
-            "--reject-unknown-dynamic-fields", "--drain-time-s", "3", "-l", "info"],
+            "--reject-unknown-dynamic-fields", "--drain-time-s", "3", "-l", "info",
+            "--file-flush-interval-msec", "100"],
             folder)
 
     def start(self):
@@ -162,6 +163,7 @@ class Workload:
         self.inbound = f"{self.outer}:{SERVICE_PORT}"
         self.outbound = f"{self.inner}:{SERVICE_PORT}"
         self.outbound_tcp = f"{self.inner}:{TCP_PORT}"
+        self.more_ingress, self.more_egress = [], []  # listeners of its Sidecar, as they are written
         self.envoy = self.echo = None
 
     @property
@@ -230,7 +232,8 @@ class Workload:
         return {"apiVersion": "networking.istio.io/v1alpha3", "kind": "Sidecar",
                 "metadata": {"name": self.name, "namespace": self.namespace},
                 "spec": {"workloadSelector": {"labels": {"instance": self.name}},
-                         "ingress": ingress, "egress": egress}}
+                         "ingress": ingress + self.more_ingress,
+                         "egress": egress + self.more_egress}}
 
 
 class Gateway:

@@ -25,7 +25,7 @@ CACHE = ROOT / "build" / "proto-test"
 WELL_KNOWN = "/usr/include"
 
 # The packages that xds-protos has.
-ENVOY = ("envoy.", "xds.", "udpa.", "google.rpc")
+ENVOY = ("envoy.", "xds.", "udpa.", "google.rpc", "opentelemetry.")
 
 # istio.io/api, newest first: today's, the last with Mixer's API, the last with rbac v1alpha1, and
 # two that still had the fields of 1.0. With the checksums of the module system.

@@ -16,6 +16,7 @@ static void faults(const char *kind, const char *spec, struct mt_buf *out)
 	struct mt_objects objs = { 0 };
 	struct mt_diags diags = { 0 };
 	const char *api = strcmp(kind, "MeshConfig") == 0 ? "mesh.istio.io/v1alpha1"
+		: strcmp(kind, "Telemetry") == 0          ? "telemetry.istio.io/v1"
 		: kind[0] >= 'a'                          ? "config.istio.io/v1alpha2"
 							  : "networking.istio.io/v1alpha3";
 
@@ -150,6 +151,36 @@ static const struct {
 		"spec.overrides[0]: \"10.0.0.0/33\" is not an IP address or CIDR block\n" },
 	{ "MeshConfig", "{mixerCheckServer: nope}",
 		"spec.mixerCheckServer: \"nope\" is not HOST:PORT\n" },
+	{ "MeshConfig",
+		"{proxyHttpPort: 70000, dnsRefreshRate: 0s, protocolDetectionTimeout: 0s, tcpKeepalive: {time: 1ms}}",
+		"spec.proxyHttpPort: 70000 is not a port (1 to 65535)\n"
+		"spec.dnsRefreshRate: must be at least 1 ms\n"
+		"spec.tcpKeepalive.time: must be at least 1000 ms\n" },
+	{ "MeshConfig", "{accessLogEncoding: JSON, accessLogFormat: '[1]'}",
+		"spec.accessLogFormat: is not a JSON object\n" },
+	{ "MeshConfig", "{accessLogEncoding: TEXT, accessLogFormat: '[1]'}", "" },
+	{ "MeshConfig",
+		"{extensionProviders: [{name: a}, {name: a, zipkin: {port: 1}}, {name: b, lightstep: {service: x, port: 1}}]}",
+		"spec.extensionProviders[0]: says not what it is: zipkin, opentelemetry, envoyFileAccessLog, ...\n"
+		"spec.extensionProviders[1].name: \"a\" is already defined\n"
+		"spec.extensionProviders[1].zipkin.service: is missing\n"
+		"~spec.extensionProviders[2]: \"b\" is of a kind that Envoy no longer has, or that is not served\n" },
+	{ "MeshConfig", "{defaultConfig: {tracing: {sampling: 101, zipkin: {address: z}}}}",
+		"spec.defaultConfig.tracing.sampling: 101 is not between 0 and 100\n"
+		"spec.defaultConfig.tracing.zipkin.address: \"z\" is not HOST:PORT\n" },
+	/* Telemetry */
+	{ "Telemetry",
+		"{accessLogging: [{providers: [{name: a}], filter: {expression: x}}], tracing: [{randomSamplingPercentage: 0}]}",
+		"" },
+	{ "Telemetry",
+		"{tracing: [{providers: [{name: a}, {}], randomSamplingPercentage: 100.5, customTags: {x: {}, y: {header: {name: 'a b'}}}}]}",
+		"spec.tracing[0].providers[1].name: is missing\n"
+		"spec.tracing[0].providers: one tracer at a time: a proxy has one\n"
+		"spec.tracing[0].randomSamplingPercentage: 100.5 is not between 0 and 100\n"
+		"spec.tracing[0].customTags[\"x\"]: needs literal, environment, header or formatter\n"
+		"spec.tracing[0].customTags[\"y\"].header.name: \"a b\" is not a header name\n" },
+	{ "Telemetry", "{selector: {matchLabels: {a: b}}, targetRefs: [{kind: Gateway, name: x}]}",
+		"spec.selector: say selector or targetRefs, not both\n" },
 };
 
 START_TEST(test_case)
