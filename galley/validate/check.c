@@ -271,6 +271,28 @@ void check_regex(const struct check *c, const char *path, const char *s)
 	pcre2_code_free(re);
 }
 
+void check_substitution(const struct check *c, const char *path, const char *pattern, const char *s)
+{
+	int code;
+	uint32_t groups = 0;
+	PCRE2_SIZE where;
+	pcre2_code *re = pcre2_compile(
+		(PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &where, NULL);
+
+	if (!re)
+		return; /* the pattern's own fault */
+	pcre2_pattern_info(re, PCRE2_INFO_CAPTURECOUNT, &groups);
+	pcre2_code_free(re);
+	for (const char *p = strchr(s, '\\'); p; p = strchr(p + 2, '\\')) {
+		if (isdigit((unsigned char)p[1]) && (uint32_t)(p[1] - '0') > groups)
+			fault(c, path, "\\%c names a group that the pattern does not have", p[1]);
+		else if (!isdigit((unsigned char)p[1]) && p[1] != '\\')
+			fault(c, path, "a backslash stands before a digit or another one");
+		if (!p[1])
+			return;
+	}
+}
+
 void check_string_match(const struct check *c, const char *path, const Nw__StringMatch *m)
 {
 	if (!m)
@@ -321,4 +343,17 @@ void check_label(const struct check *c, const char *path, const char *key, const
 		fault(c, path,
 			"\"%s\" is not a label's value: letters, digits, '-', '_' and '.', at most 63",
 			value);
+}
+
+void check_source(
+	const struct check *c, const char *path, const void *labels, size_t n, const char *ns)
+{
+	/* All maps of strings look alike. */
+	Nw__HTTPMatchRequest__SourceLabelsEntry *const *v = labels;
+
+	for (size_t i = 0; i < n; i++)
+		check_label(
+			c, at(c, "%s.sourceLabels.%s", path, v[i]->key), v[i]->key, v[i]->value);
+	if (*ns && !is_label(ns))
+		fault(c, at(c, "%s.sourceNamespace", path), "\"%s\" is not a namespace", ns);
 }

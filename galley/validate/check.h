@@ -26,6 +26,9 @@ bool is_label(const char *s); /* DNS label: subset and port names */
 void check_host(const struct check *c, const char *path, const char *s, bool wildcard);
 /* Key and value of a label, as Kubernetes has them. */
 void check_label(const struct check *c, const char *path, const char *key, const char *value);
+/* Labels and namespace of who calls. labels: map<string,string>. */
+void check_source(
+	const struct check *c, const char *path, const void *labels, size_t n, const char *ns);
 void check_port(const struct check *c, const char *path, uint32_t port); /* 1..65535 */
 /* NULL is fine. At least min_ns, with nanos and seconds of one sign; the API's own precision is 1 ms. */
 void check_duration(const struct check *c, const char *path, const Google__Protobuf__Duration *d,
@@ -34,6 +37,9 @@ void check_percent(const struct check *c, const char *path, const Nw__Percent *p
 void check_percent_int(const struct check *c, const char *path, int64_t v);
 /* RE2: PCRE2 parses it, and what RE2 lacks (look-around, back-references, ...) is refused. */
 void check_regex(const struct check *c, const char *path, const char *s);
+/* RE2's replacement text: \\0 to \\9 name groups that the pattern has. */
+void check_substitution(
+	const struct check *c, const char *path, const char *pattern, const char *s);
 void check_string_match(const struct check *c, const char *path, const Nw__StringMatch *m);
 void check_header_name(const struct check *c, const char *path, const char *s);
 void check_http_status(const struct check *c, const char *path, int64_t v);

@@ -1,10 +1,12 @@
 #include "galley/validate/http_route.h"
 
+#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/base/clock.h"
 #include "common/base/strs.h"
+
+static const size_t max_body = 1024 * 1024;
 
 static void match(const struct check *c, const char *path, const Nw__HTTPMatchRequest *m)
 {
@@ -27,6 +29,7 @@ static void match(const struct check *c, const char *path, const Nw__HTTPMatchRe
 			m->query_params[i]->value);
 	if (m->port)
 		check_port(c, at(c, "%s.port", path), m->port);
+	check_source(c, path, m->source_labels, m->n_source_labels, m->source_namespace);
 	for (size_t i = 0; i < m->n_gateways; i++)
 		check_gateway_name(c, at(c, "%s.gateways[%zu]", path, i), m->gateways[i]);
 }
@@ -35,26 +38,6 @@ static void header_names(const struct check *c, const char *path, char *const *v
 {
 	for (size_t i = 0; i < n; i++)
 		check_header_name(c, at(c, "%s[%zu]", path, i), v[i]);
-}
-
-static void operations(
-	const struct check *c, const char *path, const Nw__Headers__HeaderOperations *o)
-{
-	if (!o)
-		return;
-	for (size_t i = 0; i < o->n_set; i++)
-		check_header_name(c, at(c, "%s.set.%s", path, o->set[i]->key), o->set[i]->key);
-	for (size_t i = 0; i < o->n_add; i++)
-		check_header_name(c, at(c, "%s.add.%s", path, o->add[i]->key), o->add[i]->key);
-	header_names(c, at(c, "%s.remove", path), o->remove, o->n_remove);
-}
-
-static void headers(const struct check *c, const char *path, const Nw__Headers *h)
-{
-	if (!h)
-		return;
-	operations(c, at(c, "%s.headers.request", path), h->request);
-	operations(c, at(c, "%s.headers.response", path), h->response);
 }
 
 static void destinations(const struct check *c, const char *path, const Nw__HTTPRoute *r)
@@ -68,13 +51,11 @@ static void destinations(const struct check *c, const char *path, const Nw__HTTP
 		if (d->weight < 0)
 			fault(c, at(c, "%s.weight", p), "must not be negative");
 		sum += d->weight;
-		headers(c, p, d->headers);
-		header_names(c, at(c, "%s.removeResponseHeaders", p), d->remove_response_headers,
-			d->n_remove_response_headers);
-		header_names(c, at(c, "%s.removeRequestHeaders", p), d->remove_request_headers,
-			d->n_remove_request_headers);
+		check_destination_headers(c, p, d);
 	}
-	if (r->n_route > 1 && sum <= 0)
+	if (sum > UINT32_MAX)
+		fault(c, at(c, "%s.route", path), "the weights add up to more than 4294967295");
+	else if (r->n_route > 1 && sum <= 0)
 		fault(c, at(c, "%s.route", path), "the weights of %zu destinations are all zero",
 			r->n_route);
 	else if (r->n_route > 1 && sum != 100)
@@ -95,8 +76,17 @@ static void action(const struct check *c, const char *path, const Nw__HTTPRoute 
 		fault(c, path, "has more than one of route, redirect, directResponse and delegate");
 	if (r->redirect && r->rewrite)
 		fault(c, at(c, "%s.rewrite", path), "cannot stand beside redirect");
-	if (r->redirect && r->fault)
-		remark(c, at(c, "%s.fault", path), "has no effect beside redirect");
+	const char *own = r->redirect ? "redirect" : r->direct_response ? "directResponse" : NULL;
+	const struct {
+		const char *field;
+		bool is;
+	} idle[] = { { "fault", r->redirect && r->fault }, { "timeout", r->timeout != NULL },
+		{ "retries", r->retries != NULL }, { "mirror", r->mirror != NULL },
+		{ "mirrors", r->n_mirrors > 0 }, { "rewrite", r->direct_response && r->rewrite } };
+	for (size_t i = 0; own && i < MT_ARRAY_SIZE(idle); i++)
+		if (idle[i].is)
+			remark(c, at(c, "%s.%s", path, idle[i].field), "has no effect beside %s",
+				own);
 }
 
 static void redirect(const struct check *c, const char *path, const Nw__HTTPRedirect *r)
@@ -162,6 +152,21 @@ static void retries(const struct check *c, const char *path, const Nw__HTTPRetry
 	}
 }
 
+static bool is_grpc_status(const char *s)
+{
+	static const char *const names[] = { "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT",
+		"DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
+		"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
+		"UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED" };
+	char *end;
+	long n = strtol(s, &end, 10);
+
+	for (size_t i = 0; i < MT_ARRAY_SIZE(names); i++)
+		if (strcmp(names[i], s) == 0)
+			return true;
+	return *s && !*end && n >= 0 && n < (long)MT_ARRAY_SIZE(names);
+}
+
 static void faults(const struct check *c, const char *path, const Nw__HTTPFaultInjection *f)
 {
 	if (!f)
@@ -178,6 +183,8 @@ static void faults(const struct check *c, const char *path, const Nw__HTTPFaultI
 		else
 			check_duration(c, at(c, "%s.delay.fixedDelay", path), d->fixed_delay,
 				MT_NS_PER_MS);
+		if (!d->percentage && !d->percent)
+			remark(c, at(c, "%s.delay", path), "has no percentage: every request");
 	}
 	if (f->abort) {
 		const Nw__HTTPFaultInjection__Abort *a = f->abort;
@@ -188,6 +195,11 @@ static void faults(const struct check *c, const char *path, const Nw__HTTPFaultI
 		else if (a->error_type_case !=
 			NW__HTTPFAULT_INJECTION__ABORT__ERROR_TYPE_GRPC_STATUS)
 			fault(c, at(c, "%s.abort", path), "has no httpStatus and no grpcStatus");
+		else if (!is_grpc_status(a->grpc_status))
+			fault(c, at(c, "%s.abort.grpcStatus", path),
+				"\"%s\" is not a status of gRPC", a->grpc_status);
+		if (!a->percentage && !a->percent)
+			remark(c, at(c, "%s.abort", path), "has no percentage: every request");
 	}
 }
 
@@ -199,15 +211,23 @@ static void rewrite(const struct check *c, const char *path, const Nw__HTTPRewri
 		fault(c, path, "changes nothing: say uri, uriRegexRewrite or authority");
 	if (!mt_str_empty(r->uri) && r->uri_regex_rewrite)
 		fault(c, path, "has both uri and uriRegexRewrite");
-	if (r->uri_regex_rewrite)
-		check_regex(
-			c, at(c, "%s.uriRegexRewrite.match", path), r->uri_regex_rewrite->match);
+	if (r->uri_regex_rewrite) {
+		const char *p = at(c, "%s.uriRegexRewrite", path);
+		check_regex(c, at(c, "%s.match", p), r->uri_regex_rewrite->match);
+		check_substitution(c, at(c, "%s.rewrite", p), r->uri_regex_rewrite->match,
+			r->uri_regex_rewrite->rewrite);
+	}
 }
 
 static void mirrors(const struct check *c, const char *path, const Nw__HTTPRoute *r)
 {
 	if (r->mirror)
 		check_destination(c, at(c, "%s.mirror", path), r->mirror);
+	if (!r->mirror && (r->mirror_percent || r->mirror_percentage))
+		remark(c,
+			at(c, "%s.%s", path,
+				r->mirror_percentage ? "mirrorPercentage" : "mirrorPercent"),
+			"has no effect without mirror");
 	if (r->mirror && r->n_mirrors)
 		fault(c, at(c, "%s.mirrors", path), "cannot stand beside mirror");
 	if (r->mirror_percent)
@@ -225,11 +245,29 @@ static void cors(const struct check *c, const char *path, const Nw__CorsPolicy *
 {
 	if (!p)
 		return;
+	if (p->n_allow_origin && p->n_allow_origins)
+		remark(c, at(c, "%s.allowOrigin", path), "has no effect beside allowOrigins");
 	for (size_t i = 0; i < p->n_allow_origins; i++)
 		check_string_match(c, at(c, "%s.allowOrigins[%zu]", path, i), p->allow_origins[i]);
 	header_names(c, at(c, "%s.allowHeaders", path), p->allow_headers, p->n_allow_headers);
 	header_names(c, at(c, "%s.exposeHeaders", path), p->expose_headers, p->n_expose_headers);
 	check_duration(c, at(c, "%s.maxAge", path), p->max_age, 0);
+}
+
+static void direct_response(
+	const struct check *c, const char *path, const Nw__HTTPDirectResponse *d)
+{
+	if (!d)
+		return;
+	check_http_status(c, at(c, "%s.status", path), d->status);
+	if (!d->body)
+		return;
+	size_t n = d->body->specifier_case == NW__HTTPBODY__SPECIFIER_BYTES ? d->body->bytes.len
+		: d->body->specifier_case == NW__HTTPBODY__SPECIFIER_STRING
+		? strlen(d->body->string)
+		: 0;
+	if (n > max_body)
+		fault(c, at(c, "%s.body", path), "has more than %zu bytes", max_body);
 }
 
 void galley_check_http_route(const struct check *c, const char *path, const Nw__HTTPRoute *r)
@@ -245,11 +283,12 @@ void galley_check_http_route(const struct check *c, const char *path, const Nw__
 	faults(c, at(c, "%s.fault", path), r->fault);
 	mirrors(c, path, r);
 	cors(c, at(c, "%s.corsPolicy", path), r->cors_policy);
-	headers(c, path, r->headers);
-	if (r->direct_response)
-		check_http_status(
-			c, at(c, "%s.directResponse.status", path), r->direct_response->status);
+	check_route_headers(c, path, r);
+	direct_response(c, at(c, "%s.directResponse", path), r->direct_response);
 	if (r->delegate && !is_host(r->delegate->name, false))
 		fault(c, at(c, "%s.delegate.name", path), "\"%s\" is not a name",
 			r->delegate->name);
+	if (r->delegate && *r->delegate->namespace_ && !is_label(r->delegate->namespace_))
+		fault(c, at(c, "%s.delegate.namespace", path), "\"%s\" is not a namespace",
+			r->delegate->namespace_);
 }

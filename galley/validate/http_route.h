@@ -3,4 +3,7 @@
 
 #include "galley/validate/check.h"
 
+void check_route_headers(const struct check *c, const char *path, const Nw__HTTPRoute *r);
+void check_destination_headers(
+	const struct check *c, const char *path, const Nw__HTTPRouteDestination *d);
 void galley_check_http_route(const struct check *c, const char *path, const Nw__HTTPRoute *r);

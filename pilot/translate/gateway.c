@@ -58,64 +58,22 @@ size_t pilot_server_hosts(struct pilot_job *j, const struct pilot_gw_server *s,
 	return out.n;
 }
 
-/* Server names of a chain: the hosts without namespaces; "*" means any, so no match at all. */
-static void server_names(struct pilot_job *j, Listener__FilterChain *c, char **hosts, size_t n)
+/* Hosts of a server without their namespaces. */
+static char **server_names(struct pilot_job *j, const struct pilot_gw_server *s)
 {
-	for (size_t i = 0; i < n; i++) {
-		const char *slash = strchr(hosts[i], '/'), *h = slash ? slash + 1 : hosts[i];
-		if (strcmp(h, "*") == 0) {
-			if (c->filter_chain_match)
-				c->filter_chain_match->n_server_names = 0;
-			return;
-		}
-		pb_add(j->a, pilot_chain_match(j, c), server_names, pb_s(h));
+	char **v = MT_ANEWN(j->a, char *, s->spec->n_hosts + 1);
+	for (size_t i = 0; i < s->spec->n_hosts; i++) {
+		const char *slash = strchr(s->spec->hosts[i], '/');
+		v[i] = pb_s(slash ? slash + 1 : s->spec->hosts[i]);
 	}
+	return v;
 }
 
 struct gw_chains {
 	struct pilot_job *j;
-	Listener__Listener *l;
 	struct pilot_filter_in f;
+	struct pilot_chains out;
 };
-
-/* Envoy refuses a listener in which two chains match the same: by server names here. */
-static void put_chain(struct gw_chains *c, uint32_t id, Listener__FilterChain *fc)
-{
-	struct pilot_job *j = c->j;
-	const Listener__FilterChainMatch *m = fc->filter_chain_match;
-	if (m && m->n_server_names) {
-		pilot_tls_inspector(j, c->l);
-		Listener__FilterChainMatch *keep = fc->filter_chain_match;
-		size_t n = 0;
-		for (size_t i = 0; i < keep->n_server_names; i++) {
-			bool dup = false;
-			for (size_t k = 0; k < c->l->n_filter_chains; k++) {
-				const Listener__FilterChainMatch *o =
-					c->l->filter_chains[k]->filter_chain_match;
-				for (size_t s = 0; o && s < o->n_server_names; s++)
-					dup = dup ||
-						strcmp(o->server_names[s], keep->server_names[i]) ==
-							0;
-			}
-			if (dup)
-				pilot_job_note(j, id, PILOT_NOTE_SHADOWED, "spec",
-					"server name %s of %s is taken", keep->server_names[i],
-					c->l->name);
-			else
-				keep->server_names[n++] = keep->server_names[i];
-		}
-		keep->n_server_names = n;
-		if (n)
-			pb_add(j->a, c->l, filter_chains, fc);
-	} else if (c->l->default_filter_chain) {
-		pilot_job_note(j, id, PILOT_NOTE_SHADOWED, "spec", "%s has a server for any name",
-			c->l->name);
-		return;
-	} else {
-		c->l->default_filter_chain = fc;
-	}
-	pilot_prov_add(j, id);
-}
 
 static void https_chain(struct gw_chains *c, const struct pilot_gw_server *s)
 {
@@ -125,79 +83,39 @@ static void https_chain(struct gw_chains *c, const struct pilot_gw_server *s)
 		return;
 	struct pilot_hcm h = { .f = c->f,
 		.rds = pilot_https_route(j, s),
-		.stat_prefix = mt_arena_printf(j->a, "outbound_%s", c->l->name) };
+		.stat_prefix = mt_arena_printf(j->a, "outbound_%s", c->out.l->name) };
 	Listener__FilterChain *fc = pilot_chain_new(j, h.rds, pilot_hcm_filter(j, &h));
 	fc->transport_socket = socket;
-	server_names(j, fc, s->spec->hosts, s->spec->n_hosts);
-	put_chain(c, s->gw->id, fc);
+	pilot_chains_add(&c->out,
+		&(struct pilot_chain_on){ .id = s->gw->id,
+			.path = "spec.servers",
+			.sni = server_names(j, s),
+			.nsni = s->spec->n_hosts },
+		fc);
 }
 
-static bool for_gateway(struct pilot_job *j, char **gateways, size_t n, const struct pilot_vs *vs,
-	const struct pilot_gw_server *s)
-{
-	for (size_t i = 0; i < n; i++) {
-		const char *g = strchr(gateways[i], '/')
-			? gateways[i]
-			: mt_arena_printf(j->a, "%s/%s", vs->obj->ns, gateways[i]);
-		if (strcmp(g, s->gw->name) == 0)
-			return true;
-	}
-	return n == 0;
-}
-
-static void tls_chains(
-	struct gw_chains *c, const struct pilot_gw_server *s, const struct pilot_vs *vs)
+static void l4_chains(struct gw_chains *c, const struct pilot_gw_server *s,
+	const struct pilot_vs *vs, bool terminate)
 {
 	struct pilot_job *j = c->j;
-	uint16_t port = (uint16_t)s->spec->port->number;
-	for (size_t i = 0; i < vs->spec->n_tls; i++) {
-		const Nw__TLSRoute *r = vs->spec->tls[i];
-		for (size_t m = 0; m < r->n_match; m++) {
-			const Nw__TLSMatchAttributes *at = r->match[m];
-			if ((at->port && at->port != port) ||
-				!for_gateway(j, at->gateways, at->n_gateways, vs, s))
-				continue;
-			Listener__FilterChain *fc = pilot_chain_new(j, "",
-				pilot_tcp_route_filter(j, &c->f,
-					mt_arena_printf(j->a, "outbound_%s", c->l->name), r->route,
-					r->n_route, vs, port));
-			server_names(j, fc, at->sni_hosts, at->n_sni_hosts);
-			put_chain(c, vs->id, fc);
-		}
-	}
-}
-
-static void tcp_chains(
-	struct gw_chains *c, const struct pilot_gw_server *s, const struct pilot_vs *vs)
-{
-	struct pilot_job *j = c->j;
-	uint16_t port = (uint16_t)s->spec->port->number;
-	Core__TransportSocket *socket = NULL;
-	if (s->spec->tls && s->spec->tls->mode != NW__SERVER_TLSSETTINGS__TLSMODE__PASSTHROUGH &&
-		!(socket = pilot_tls_server(j, s, false)))
-		return;
-	for (size_t i = 0; i < vs->spec->n_tcp; i++) {
-		const Nw__TCPRoute *r = vs->spec->tcp[i];
-		bool applies = r->n_match == 0;
-		for (size_t m = 0; m < r->n_match; m++)
-			applies = applies ||
-				((!r->match[m]->port || r->match[m]->port == port) &&
-					for_gateway(j, r->match[m]->gateways,
-						r->match[m]->n_gateways, vs, s));
-		if (!applies)
-			continue;
-		const char *stat = mt_arena_printf(j->a, "outbound_%s", c->l->name);
-		enum pilot_protocol p = PILOT_TCP;
-		pilot_protocol_parse(s->spec->port->protocol, &p);
-		Listener__FilterChain *fc = pilot_chain_new(j, "",
-			pilot_tcp_route_filter(j, &c->f, stat, r->route, r->n_route, vs, port));
-		pilot_chain_protocol(j, fc, p, stat, NULL);
-		fc->transport_socket = socket;
-		if (socket)
-			server_names(j, fc, s->spec->hosts, s->spec->n_hosts);
-		put_chain(c, vs->id, fc);
+	struct pilot_l4_ctx at = { .c = &c->out,
+		.f = c->f,
+		.vs = vs,
+		.server = s,
+		.port = (uint16_t)s->spec->port->number,
+		.stat = mt_arena_printf(j->a, "outbound_%s", c->out.l->name) };
+	pilot_protocol_parse(s->spec->port->protocol, &at.protocol);
+	if (pilot_protocol_is_tls(at.protocol) && !terminate) {
+		pilot_tls_rules(&at);
 		return;
 	}
+	if (terminate) {
+		if (!vs->spec->n_tcp || !(at.socket = pilot_tls_server(j, s, false)))
+			return;
+		at.sni = server_names(j, s);
+		at.nsni = s->spec->n_hosts;
+	}
+	pilot_tcp_rules(&at);
 }
 
 static void server_chains(struct gw_chains *c, const struct pilot_gw_server *s)
@@ -222,10 +140,7 @@ static void server_chains(struct gw_chains *c, const struct pilot_gw_server *s)
 		const char **hosts;
 		if (!pilot_server_hosts(j, s, vs, &hosts))
 			continue;
-		if (pilot_protocol_is_tls(p) && !terminate)
-			tls_chains(c, s, vs);
-		else
-			tcp_chains(c, s, vs);
+		l4_chains(c, s, vs, terminate);
 	}
 }
 
@@ -234,7 +149,7 @@ Listener__Listener *pilot_build_gateway(struct pilot_job *j, const struct pilot_
 	struct gw_chains c = { .j = j, .f = { j, PILOT_AT_GATEWAY, NULL, 0 } };
 	Listener__Listener *l = pilot_listener_new(j, pilot_listener_name(j, g->bind, g->port),
 		g->bind, g->port, CORE__TRAFFIC_DIRECTION__OUTBOUND);
-	c.l = l;
+	c.out = (struct pilot_chains){ .j = j, .l = l };
 	for (size_t i = 0; i < g->n; i++) {
 		enum pilot_protocol p = PILOT_TCP;
 		pilot_protocol_parse(g->v[i].spec->port->protocol, &p);

@@ -115,7 +115,7 @@ void pilot_plan_listeners(struct pilot_job *j, struct pilot_plan *p)
 			uint64_t fp = proxy_fp(j);
 			for (size_t k = 0; k < j->ix->nvss && !j->gws[i].plain_http; k++)
 				if (j->ix->vss[k].ngateways)
-					fp = mt_hash_mix(fp, j->ix->vss[k].obj->hash);
+					fp = mt_hash_mix(fp, pilot_l4_fp(j, &j->ix->vss[k]));
 			pilot_plan_add(j, p, pilot_listener_name(j, j->gws[i].bind, j->gws[i].port),
 				fp, PILOT_HOW_LISTENER_GATEWAY, &j->gws[i]);
 		}

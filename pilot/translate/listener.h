@@ -4,6 +4,7 @@
 #include "envoy/config/listener/v3/listener.pb-c.h"
 #include "pilot/filter/filter.h"
 #include "pilot/translate/job.h"
+#include "pilot/translate/names.h"
 
 void pilot_plan_listeners(struct pilot_job *j, struct pilot_plan *p);
 void pilot_plan_listeners_inbound(struct pilot_job *j, struct pilot_plan *p);
@@ -52,6 +53,49 @@ void pilot_match_http(struct pilot_job *j, Listener__FilterChain *c);
  * spoken instead of passed on when the option says so and everything goes to one cluster (else NULL). */
 void pilot_chain_protocol(struct pilot_job *j, Listener__FilterChain *c,
 	enum pilot_protocol protocol, const char *stat_prefix, const char *cluster);
+
+/* The chains of one listener, kept from overlapping. Set j and l. */
+struct pilot_chains {
+	struct pilot_job *j;
+	Listener__Listener *l;
+	struct pilot_names taken;
+};
+/* What a chain takes: every combination; an empty list (and the name "*"): any. */
+struct pilot_chain_on {
+	uint32_t id;      /* whose it is, for notes and provenance */
+	const char *path; /* where in it */
+	char *const *sni;
+	size_t nsni;
+	char *const *dst; /* blocks of addresses */
+	size_t ndst;
+	char *const *src;
+	size_t nsrc;
+};
+/* Adds fc (its match is made here), or what of it no earlier chain takes. */
+void pilot_chains_add(
+	struct pilot_chains *c, const struct pilot_chain_on *on, const Listener__FilterChain *fc);
+
+/* Where the tcp and tls rules of a virtual service are read. */
+struct pilot_l4_ctx {
+	struct pilot_chains *c;
+	struct pilot_filter_in f;
+	const struct pilot_vs *vs;
+	const struct pilot_gw_server *server; /* NULL: mesh */
+	uint16_t port;
+	enum pilot_protocol protocol;
+	const char *stat;
+	Core__TransportSocket *socket; /* NULL none */
+	char *const *sni;              /* of tcp rules: names of the server that terminates TLS */
+	size_t nsni;
+	char *const *cidr; /* of rules that name no subnets */
+	size_t ncidr;
+};
+/* Chains of the tcp rules that are for here. true: one takes every connection. */
+bool pilot_tcp_rules(const struct pilot_l4_ctx *c);
+/* Chains of the tls rules. true: there was one for here. */
+bool pilot_tls_rules(const struct pilot_l4_ctx *c);
+/* Everything that those rules read beyond the job's own fingerprints. */
+uint64_t pilot_l4_fp(struct pilot_job *j, const struct pilot_vs *vs);
 
 struct pilot_hcm {
 	struct pilot_filter_in f;

@@ -43,16 +43,7 @@ static uint64_t target_fp(struct pilot_job *j, const struct pilot_egress *e, uin
 {
 	const struct pilot_service *s = j->ix->svcs[svc];
 	const struct pilot_vs *vs = pilot_job_vs(j, e, s->hostname);
-	uint64_t h = mt_hash_mix(s->hash, vs ? vs->obj->hash : 0);
-	for (size_t i = 0; vs && i < vs->spec->n_tcp; i++)
-		for (size_t k = 0; k < vs->spec->tcp[i]->n_route; k++)
-			h = mt_hash_mix(
-				h, pilot_dest_fp(j, vs->spec->tcp[i]->route[k]->destination, vs));
-	for (size_t i = 0; vs && i < vs->spec->n_tls; i++)
-		for (size_t k = 0; k < vs->spec->tls[i]->n_route; k++)
-			h = mt_hash_mix(
-				h, pilot_dest_fp(j, vs->spec->tls[i]->route[k]->destination, vs));
-	return h;
+	return mt_hash_mix(s->hash, vs ? pilot_l4_fp(j, vs) : 0);
 }
 
 static void push_target(struct outs *o, const struct pilot_egress *e, struct pilot_out_listener *l,
@@ -239,172 +230,64 @@ size_t pilot_out_listeners(struct pilot_job *j, struct pilot_out_listener **ret)
 
 /* ---- chains ---- */
 
-static bool l4_applies(struct pilot_job *j, const Nw__L4MatchAttributes *m, uint16_t port)
-{
-	bool mesh = m->n_gateways == 0;
-	for (size_t i = 0; i < m->n_gateways; i++)
-		mesh = mesh || strcmp(m->gateways[i], "mesh") == 0;
-	return mesh && (!m->port || m->port == port) &&
-		pilot_job_labels(j, m->source_labels, m->n_source_labels) &&
-		(!*m->source_namespace || strcmp(m->source_namespace, j->p->ns) == 0);
-}
-
-static bool tls_applies(struct pilot_job *j, const Nw__TLSMatchAttributes *m, uint16_t port)
-{
-	bool mesh = m->n_gateways == 0;
-	for (size_t i = 0; i < m->n_gateways; i++)
-		mesh = mesh || strcmp(m->gateways[i], "mesh") == 0;
-	return mesh && (!m->port || m->port == port) &&
-		pilot_job_labels(j, m->source_labels, m->n_source_labels) &&
-		(!*m->source_namespace || strcmp(m->source_namespace, j->p->ns) == 0);
-}
-
-struct chains {
-	struct pilot_job *j;
-	Listener__Listener *l;
-	const struct pilot_out_listener *o;
-	struct pilot_filter_in f;
-	enum pilot_protocol protocol; /* of the target */
-	const char *stat, *cluster;   /* NULL: by rules */
-	const char **seen;            /* matches, as text */
-	size_t nseen;
-	size_t cap;
-};
-
-/* Adds a chain unless one with the same match is there: Envoy would refuse the listener. */
-static void add_chain(struct chains *c, uint32_t id, Listener__Filter *filter, char **sni,
-	size_t nsni, char **cidrs, size_t ncidrs)
-{
-	struct pilot_job *j = c->j;
-	char *key = mt_arena_strdup(j->a, "");
-	Listener__FilterChain *fc = pilot_chain_new(j, "", filter);
-	pilot_chain_protocol(j, fc, c->protocol, c->stat, c->cluster);
-	for (size_t i = 0; i < nsni; i++) {
-		key = mt_arena_printf(j->a, "%s s:%s", key, sni[i]);
-		if (strcmp(sni[i], "*") != 0)
-			pb_add(j->a, pilot_chain_match(j, fc), server_names, sni[i]);
-	}
-	for (size_t i = 0; i < ncidrs; i++) {
-		Core__CidrRange *r = pb_cidr(j->a, cidrs[i]);
-		key = mt_arena_printf(j->a, "%s c:%s", key, cidrs[i]);
-		if (r)
-			pb_add(j->a, pilot_chain_match(j, fc), prefix_ranges, r);
-	}
-	for (size_t i = 0; i < c->nseen; i++)
-		if (strcmp(c->seen[i], key) == 0) {
-			pilot_job_note(j, id, PILOT_NOTE_SHADOWED, "spec",
-				"another rule has the same match on listener %s", c->o->name);
-			return;
-		}
-	struct {
-		const char **v;
-		size_t n, cap;
-	} seen = { c->seen, c->nseen, c->cap };
-	mt_vec_apush(j->a, &seen, (const char *)key);
-	c->seen = seen.v;
-	c->nseen = seen.n;
-	c->cap = seen.cap;
-	if (fc->filter_chain_match) {
-		if (nsni)
-			pilot_tls_inspector(j, c->l);
-		pb_add(j->a, c->l, filter_chains, fc);
-	} else {
-		c->l->default_filter_chain = fc;
-	}
-	pilot_prov_add(j, id);
-}
-
-/* Rules of the virtual service for a TCP port. true: everything has a rule. */
-static bool tcp_rules(struct chains *c, const struct pilot_vs *vs, uint16_t port, const char *stat,
-	char **cidr, size_t ncidr)
-{
-	for (size_t i = 0; vs && i < vs->spec->n_tcp; i++) {
-		const Nw__TCPRoute *r = vs->spec->tcp[i];
-		for (size_t m = 0; m < (r->n_match ? r->n_match : 1); m++) {
-			const Nw__L4MatchAttributes *at = r->n_match ? r->match[m] : NULL;
-			if (at && !l4_applies(c->j, at, port))
-				continue;
-			bool nets = at && at->n_destination_subnets;
-			add_chain(c, vs->id,
-				pilot_tcp_route_filter(
-					c->j, &c->f, stat, r->route, r->n_route, vs, port),
-				NULL, 0, nets ? at->destination_subnets : cidr,
-				nets ? at->n_destination_subnets : ncidr);
-			if (!nets)
-				return true;
-		}
-	}
-	return false;
-}
-
-static bool tls_rules(struct chains *c, const struct pilot_vs *vs, uint16_t port, const char *stat)
-{
-	bool any_rule = false;
-	for (size_t i = 0; vs && i < vs->spec->n_tls; i++) {
-		const Nw__TLSRoute *r = vs->spec->tls[i];
-		for (size_t m = 0; m < r->n_match; m++) {
-			const Nw__TLSMatchAttributes *at = r->match[m];
-			if (!tls_applies(c->j, at, port))
-				continue;
-			add_chain(c, vs->id,
-				pilot_tcp_route_filter(
-					c->j, &c->f, stat, r->route, r->n_route, vs, port),
-				at->sni_hosts, at->n_sni_hosts, at->destination_subnets,
-				at->n_destination_subnets);
-			any_rule = true;
-		}
-	}
-	return any_rule;
-}
-
-static void target_chains(struct chains *c, const struct pilot_out_target *t)
+static void target_chains(struct pilot_chains *c, const struct pilot_out_listener *o,
+	const struct pilot_filter_in *f, const struct pilot_out_target *t)
 {
 	struct pilot_job *j = c->j;
 	const struct pilot_service *s = j->ix->svcs[t->svc];
 	uint16_t port = s->ports[t->port].number;
-	const struct pilot_vs *vs = pilot_job_vs(j, c->o->egress, s->hostname);
+	const struct pilot_vs *vs = pilot_job_vs(j, o->egress, s->hostname);
 	const char *cluster = pilot_out_name(j, port, "", s->hostname);
-	char *cidr = pb_s(t->cidr);
-	size_t ncidr = t->cidr ? 1 : 0;
+	char *cidr = pb_s(t->cidr), *name = pb_s(s->hostname);
+	struct pilot_l4_ctx at = { .c = c,
+		.f = *f,
+		.vs = vs,
+		.port = port,
+		.protocol = s->ports[t->port].protocol,
+		.stat = cluster,
+		.cidr = &cidr,
+		.ncidr = t->cidr ? 1 : 0 };
+	bool sni = is_sni(j, t);
+	/* On a virtual address of its own the service needs no name to be told. */
+	bool own = strcmp(o->bind, any(j)) != 0 && !o->egress->bind;
 	pilot_prov_add(j, s->id);
-	c->protocol = s->ports[t->port].protocol;
-	c->stat = cluster;
-	c->cluster = vs && vs->spec->n_tcp ? NULL : cluster;
-	if (is_sni(j, t)) {
-		char *name = pb_s(s->hostname);
-		/* On a virtual address of its own the service needs no name to be told. */
-		bool own = strcmp(c->o->bind, any(j)) != 0 && !c->o->egress->bind;
-		if (!tls_rules(c, vs, port, cluster))
-			add_chain(c, s->id, pilot_tcp_filter(j, &c->f, cluster, cluster), &name,
-				own ? 0 : 1, &cidr, ncidr);
+	if (vs && (sni ? pilot_tls_rules(&at) : pilot_tcp_rules(&at)))
 		return;
-	}
-	if (!tcp_rules(c, vs, port, cluster, &cidr, ncidr))
-		add_chain(c, s->id, pilot_tcp_filter(j, &c->f, cluster, cluster), NULL, 0, &cidr,
-			ncidr);
+	Listener__FilterChain *fc =
+		pilot_chain_new(j, "", pilot_tcp_filter(j, f, cluster, cluster));
+	pilot_chain_protocol(j, fc, at.protocol, cluster, cluster);
+	pilot_chains_add(c,
+		&(struct pilot_chain_on){ .id = s->id,
+			.path = "spec.ports",
+			.sni = &name,
+			.nsni = sni && !own,
+			.dst = &cidr,
+			.ndst = at.ncidr },
+		fc);
 }
 
 /* The chain for HTTP: the only one, or the one for what looks like it. A block of addresses needs its
  * own, since Envoy looks at the destination first. */
-static void http_chains(struct chains *c)
+static void http_chains(
+	struct pilot_chains *c, const struct pilot_out_listener *o, const struct pilot_filter_in *f)
 {
 	struct pilot_job *j = c->j;
-	struct pilot_hcm h = { .f = c->f,
-		.rds = c->o->route,
-		.stat_prefix = mt_arena_printf(j->a, "outbound_%s", c->o->name) };
+	struct pilot_hcm h = { .f = *f,
+		.rds = o->route,
+		.stat_prefix = mt_arena_printf(j->a, "outbound_%s", o->name) };
 	Listener__Filter *filter = pilot_hcm_filter(j, &h);
-	Listener__FilterChain *all = pilot_chain_new(j, c->o->n ? "http" : "", filter);
+	Listener__FilterChain *all = pilot_chain_new(j, o->n ? "http" : "", filter);
 	pb_add(j->a, c->l, filter_chains, all);
-	if (!c->o->n)
+	if (!o->n)
 		return;
 	pilot_http_inspector(j, c->l);
 	pilot_match_http(j, all);
-	for (size_t i = 0; i < c->o->n; i++) {
-		Core__CidrRange *r = c->o->v[i].cidr ? pb_cidr(j->a, c->o->v[i].cidr) : NULL;
+	for (size_t i = 0; i < o->n; i++) {
+		Core__CidrRange *r = o->v[i].cidr ? pb_cidr(j->a, o->v[i].cidr) : NULL;
 		if (!r)
 			continue;
-		Listener__FilterChain *fc = pilot_chain_new(
-			j, mt_arena_printf(j->a, "http-%s", c->o->v[i].cidr), filter);
+		Listener__FilterChain *fc =
+			pilot_chain_new(j, mt_arena_printf(j->a, "http-%s", o->v[i].cidr), filter);
 		pilot_match_http(j, fc);
 		pb_add(j->a, fc->filter_chain_match, prefix_ranges, r);
 		pb_add(j->a, c->l, filter_chains, fc);
@@ -413,22 +296,22 @@ static void http_chains(struct chains *c)
 
 Listener__Listener *pilot_build_out(struct pilot_job *j, const struct pilot_out_listener *o)
 {
-	struct chains c = { .j = j, .o = o, .f = { j, PILOT_AT_OUTBOUND, NULL, o->protocols } };
+	struct pilot_filter_in f = { j, PILOT_AT_OUTBOUND, NULL, o->protocols };
 	Listener__Listener *l =
 		pilot_listener_new(j, o->name, o->bind, o->port, CORE__TRAFFIC_DIRECTION__OUTBOUND);
 	if (o->capture)
 		l->bind_to_port = pb_bool(j->a, false);
 	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
-	c.l = l;
+	struct pilot_chains c = { .j = j, .l = l };
 	if (o->route)
-		http_chains(&c);
+		http_chains(&c, o, &f);
 	if (o->route && !o->n)
 		return l;
 	for (size_t i = 0; i < o->n; i++)
-		target_chains(&c, &o->v[i]);
+		target_chains(&c, o, &f, &o->v[i]);
 	if (!l->default_filter_chain && o->capture) {
 		const char *to = j->passthrough ? "PassthroughCluster" : "BlackHoleCluster";
-		l->default_filter_chain = pilot_chain_new(j, "", pilot_tcp_filter(j, &c.f, to, to));
+		l->default_filter_chain = pilot_chain_new(j, "", pilot_tcp_filter(j, &f, to, to));
 	}
 	return l;
 }

@@ -13,41 +13,14 @@
 #include "common/base/strs.h"
 #include "pilot/filter/filter.h"
 #include "pilot/translate/listener.h"
-
-/* Set of the domains of one route configuration: open addressing in the arena. */
-struct domains {
-	struct mt_arena *a;
-	const char **slot;
-	size_t cap; /* a power of two */
-	size_t n;
-};
-
-static bool domain_put(struct domains *d, const char *s)
-{
-	if (2 * (d->n + 1) > d->cap) {
-		struct domains old = *d;
-		d->cap = old.cap ? 4 * old.cap : 64;
-		d->slot = MT_ANEWN(d->a, const char *, d->cap);
-		d->n = 0;
-		for (size_t i = 0; i < old.cap; i++)
-			if (old.slot[i])
-				domain_put(d, old.slot[i]);
-	}
-	size_t i = mt_hash_str(s) & (d->cap - 1);
-	for (; d->slot[i]; i = (i + 1) & (d->cap - 1))
-		if (strcmp(d->slot[i], s) == 0)
-			return false;
-	d->slot[i] = s;
-	d->n++;
-	return true;
-}
+#include "pilot/translate/names.h"
 
 struct vhosts {
 	struct pilot_job *j;
 	struct pilot_route_ref *rc;
-	struct domains seen;
-	bool ports;         /* domains carry ports */
-	const char *suffix; /* ".svc.cluster.local" */
+	struct pilot_names seen; /* domains */
+	bool ports;              /* domains carry ports */
+	const char *suffix;      /* ".svc.cluster.local" */
 	size_t nsuffix;
 };
 
@@ -57,7 +30,7 @@ static void add_domain(struct vhosts *v, struct pilot_vhost_ref *ref, const char
 		const char **v;
 		size_t n, cap;
 	} list = { ref->domains, ref->ndomains, ref->cap };
-	if (!domain_put(&v->seen, d))
+	if (!pilot_names_put(&v->seen, d))
 		return;
 	mt_vec_apush(v->j->a, &list, d);
 	ref->domains = list.v;

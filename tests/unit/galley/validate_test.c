@@ -103,6 +103,75 @@ static const struct {
 	{ "VirtualService",
 		"{hosts: [a], http: [{route: [{destination: {host: b}}]}, {redirect: {uri: /y}}]}",
 		"~spec.http[0]: matches everything: the routes after it are never used\n" },
+	{ "VirtualService",
+		ROUTE
+		"headers: {request: {set: {Host: x, ':authority': y, ':path': /}, remove: [host, x]}, "
+		"response: {add: {host: x}, set: {x-a: \"a\\nb\"}, remove: [':status']}}}]}",
+		"spec.http[0].headers.request.set.:path: \":path\" cannot be changed here\n"
+		"spec.http[0].headers.request.remove[0]: \"host\" cannot be removed\n"
+		"spec.http[0].headers.response.set.x-a: has a control character, which no header value has\n"
+		"spec.http[0].headers.response.add.host: \"host\" cannot be changed here\n"
+		"spec.http[0].headers.response.remove[0]: \":status\" cannot be removed\n" },
+	{ "VirtualService",
+		"{hosts: [a], http: [{appendHeaders: {'b d': x}, removeRequestHeaders: [':path'], route: "
+		"[{destination: {host: b}, appendResponseHeaders: {':status': '1'}, removeResponseHeaders: ['a b']}]}]}",
+		"spec.http[0].route[0].appendResponseHeaders.:status: \":status\" cannot be changed here\n"
+		"spec.http[0].route[0].removeResponseHeaders[0]: \"a b\" is not a header name\n"
+		"spec.http[0].appendHeaders.b d: \"b d\" is not a header name\n"
+		"spec.http[0].removeRequestHeaders[0]: \":path\" cannot be removed\n" },
+	{ "VirtualService", ROUTE "headers: {request: {set: {host: ''}}}}]}",
+		"spec.http[0].headers.request.set.host: is empty: a request needs a host\n" },
+	{ "VirtualService",
+		ROUTE "rewrite: {uriRegexRewrite: {match: '/(a)/(b)', rewrite: '\\2\\3'}}}]}",
+		"spec.http[0].rewrite.uriRegexRewrite.rewrite: \\3 names a group that the pattern does not have\n" },
+	{ "VirtualService",
+		ROUTE "rewrite: {uriRegexRewrite: {match: '/a', rewrite: '/\\x\\\\'}}}]}",
+		"spec.http[0].rewrite.uriRegexRewrite.rewrite: a backslash stands before a digit or another one\n" },
+	{ "VirtualService",
+		ROUTE "fault: {abort: {percentage: {value: 0.001}, grpcStatus: NOPE}}}]}",
+		"spec.http[0].fault.abort.grpcStatus: \"NOPE\" is not a status of gRPC\n" },
+	{ "VirtualService",
+		ROUTE "fault: {abort: {percent: 1, grpcStatus: '16'}, delay: {fixedDelay: 1s}}}]}",
+		"~spec.http[0].fault.delay: has no percentage: every request\n" },
+	{ "VirtualService",
+		ROUTE
+		"match: [{sourceLabels: {'a b': c}, sourceNamespace: x_y.z}], mirrorPercentage: {value: 1}}]}",
+		"spec.http[0].match[0].sourceLabels.a b: \"a b\" is not a label's key: [PREFIX/]NAME\n"
+		"spec.http[0].match[0].sourceNamespace: \"x_y.z\" is not a namespace\n"
+		"~spec.http[0].mirrorPercentage: has no effect without mirror\n" },
+	{ "VirtualService",
+		"{hosts: [a], http: [{directResponse: {status: 100}, timeout: 1s, rewrite: {uri: /}}]}",
+		"~spec.http[0].timeout: has no effect beside directResponse\n"
+		"~spec.http[0].rewrite: has no effect beside directResponse\n"
+		"spec.http[0].directResponse.status: 100 is not an HTTP status (200 to 599)\n" },
+	{ "VirtualService",
+		ROUTE
+		"corsPolicy: {allowOrigin: ['*'], allowOrigins: [{exact: x}], allowHeaders: ['a b']}}]}",
+		"~spec.http[0].corsPolicy.allowOrigin: has no effect beside allowOrigins\n"
+		"spec.http[0].corsPolicy.allowHeaders[0]: \"a b\" is not a header name\n" },
+	{ "VirtualService",
+		"{hosts: [a], http: [{route: [{destination: {host: b}, weight: 2147483647}, "
+		"{destination: {host: b}, weight: 2147483647}, {destination: {host: b}, weight: 2}]}]}",
+		"spec.http[0].route: the weights add up to more than 4294967295\n" },
+	{ "VirtualService", "{hosts: [a], http: [{delegate: {name: 'b c', namespace: d.e}}]}",
+		"spec.http[0].delegate.name: \"b c\" is not a name\n"
+		"spec.http[0].delegate.namespace: \"d.e\" is not a namespace\n" },
+	{ "VirtualService",
+		"{http: [{delegate: {name: b}}], tcp: [{route: [{destination: {host: b}}]}]}",
+		"spec.http[0].delegate: a virtual service without hosts cannot delegate further\n"
+		"spec.tcp: only HTTP rules are delegated: spec.hosts is missing\n" },
+	{ "VirtualService",
+		"{hosts: [a.b, '*.c.d'], tls: [{match: [{sniHosts: [A.b, x.c.d, c.d, '*.y.c.d'], sourceSubnet: x, "
+		"sourceNamespace: 'a/b'}], route: [{destination: {host: b}}]}]}",
+		"~spec.tls[0].match[0].sniHosts[2]: \"c.d\" is none of spec.hosts\n"
+		"spec.tls[0].match[0].sourceSubnet: \"x\" is not an IP address or CIDR block\n"
+		"spec.tls[0].match[0].sourceNamespace: \"a/b\" is not a namespace\n" },
+	{ "VirtualService",
+		"{hosts: [a], tcp: [{match: [{sourceSubnet: 10.0.0.0/33, sourceLabels: {a: 'b c'}}], route: "
+		"[{destination: {host: b}}]}]}",
+		"spec.tcp[0].match[0].sourceSubnet: \"10.0.0.0/33\" is not an IP address or CIDR block\n"
+		"spec.tcp[0].match[0].sourceLabels.a: \"b c\" is not a label's value: letters, digits, '-', '_' and '.', "
+		"at most 63\n" },
 	/* DestinationRule */
 	{ "DestinationRule", "{host: a, subsets: [{name: v1}, {name: v1}]}",
 		"spec.subsets[1].name: \"v1\" stands here twice\n" },
