@@ -44,6 +44,7 @@ int ctl_object_options(const char *command, const char *usage, int argc, char **
 {
 	struct mt_err err = { 0 };
 
+	*v = (struct object_options){ 0 }; /* a list has no default */
 	for (int i = 1; i < argc; i++)
 		argv[i] = lengthen(argv[i]);
 	int r = 0;

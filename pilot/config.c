@@ -33,20 +33,13 @@ static const enum mt_kind_id kinds[] = {
 
 /* ---- worlds ---- */
 
-/* Registries turn them into services; the world itself does not see them. */
-static bool for_registries(enum mt_kind_id kind)
-{
-	return kind == MT_KIND_SERVICE_ENTRY || kind == MT_KIND_WORKLOAD_ENTRY ||
-		kind == MT_KIND_WORKLOAD_GROUP;
-}
-
 struct configs {
 	struct pilot *p;
 	struct pilot_config *v;
 	size_t n, cap;
 };
 
-static void add_config(void *ctx, struct mt_object *o)
+static void add_config(void *ctx, uint32_t id, struct mt_object *o)
 {
 	struct configs *c = ctx;
 
@@ -54,7 +47,28 @@ static void add_config(void *ctx, struct mt_object *o)
 		c->cap = c->cap ? c->cap * 2 : 256;
 		c->v = mt_reallocarray(c->v, c->cap, sizeof(*c->v));
 	}
-	c->v[c->n++] = (struct pilot_config){ pilot_ids_of(c->p->ids, o), o };
+	c->v[c->n++] = (struct pilot_config){ id, o };
+}
+
+static void tell_registries(struct pilot *p, const struct mt_feed_change *c);
+
+/* All services, once what is in force has been decided with regard to them. */
+static void decide(struct pilot *p, struct pilot_services_in *services)
+{
+	struct pilot_inforce_moves moves = { 0 };
+
+	for (size_t i = 0; i < p->nregistries; i++)
+		p->registries[i]->ops->list(p->registries[i], services);
+	pilot_inforce_decide(p->inforce, services, push_settled(p->push), &p->dirty, &moves);
+	if (!moves.n)
+		return;
+	for (size_t i = 0; i < moves.n; i++)
+		tell_registries(p, &moves.v[i]);
+	pilot_inforce_moves_clear(&moves);
+	pilot_services_in_clear(services);
+	*services = (struct pilot_services_in){ 0 };
+	for (size_t i = 0; i < p->nregistries; i++)
+		p->registries[i]->ops->list(p->registries[i], services);
 }
 
 static struct pilot_world *build_world(struct pilot *p)
@@ -68,11 +82,10 @@ static struct pilot_world *build_world(struct pilot *p)
 
 	mt_ident_daemon_id(p->opts->common.trust_domain, "mixer", mixer_id, sizeof(mixer_id), NULL);
 
+	decide(p, &services);
 	for (size_t i = 0; i < MT_ARRAY_SIZE(kinds); i++)
-		if (!for_registries(kinds[i]))
-			mt_feed_each(p->feed, kinds[i], add_config, &c);
-	for (size_t i = 0; i < p->nregistries; i++)
-		p->registries[i]->ops->list(p->registries[i], &services);
+		if (!pilot_for_registries(kinds[i]))
+			pilot_inforce_each(p->inforce, kinds[i], add_config, &c);
 
 	struct pilot_world *w = pilot_world_build(&(struct pilot_world_in){
 		.domain = p->opts->domain,
@@ -123,6 +136,18 @@ static bool clusters_read(
 	return false;
 }
 
+/* Snapshots from the next one on have what came into force. */
+static void stamp(struct pilot *p)
+{
+	struct mt_err err = { 0 };
+
+	pilot_inforce_stamp(p->inforce, push_next_id(p->push), &err);
+	if (err.code < 0)
+		mt_log_error(&scope, "what is in force is not saved", MT_S("why", err.msg));
+}
+
+static void settled(void *ctx);
+
 static void apply(void *arg)
 {
 	struct pilot *p = arg;
@@ -141,13 +166,19 @@ static void apply(void *arg)
 	}
 	if (old && clusters_read(old, &p->eps))
 		pilot_flow_clusters(&p->dirty);
-	push_world(p->push, w, &p->dirty, p->eps.v, p->eps.n);
+	stamp(p);
+	struct pilot_dirty d = p->dirty;
+	p->dirty = (struct pilot_dirty){ 0 }; /* the push may find something to decide again */
+	push_world(p->push, w, &d, p->eps.v, p->eps.n);
 	pilot_world_unref(w);
+	mt_metric_set(mt_daemon_metrics(p->d), METRIC_pilot_pending_objects,
+		(double)pilot_inforce_pending(p->inforce));
 	mt_metric_set(mt_daemon_metrics(p->d), METRIC_pilot_virt_services,
 		(double)pilot_config_count(p, MT_KIND_VIRTUAL_SERVICE));
 	pilot_endpoints_changes_clear(&p->eps);
-	p->dirty = (struct pilot_dirty){ 0 };
 	mt_daemon_ready(p->d, "configuration", true, "");
+	if (push_settled(p->push) + 1 == push_next_id(p->push))
+		settled(p);
 }
 
 static void schedule(struct pilot *p)
@@ -165,15 +196,18 @@ static void schedule(struct pilot *p)
 
 /* ---- the feed ---- */
 
-static void object_changed(struct pilot *p, const struct mt_feed_change *c)
+static void decide_again(struct pilot *p)
+{
+	if (!p->dirty.any)
+		p->dirty.since_ns = mt_mono(mt_loop_clock(p->loop));
+	pilot_flow_refused(&p->dirty);
+	mt_timer_start(p->debounce, 0, 0);
+}
+
+static void tell_registries(struct pilot *p, const struct mt_feed_change *c)
 {
 	const struct mt_object *o = c->new ? c->new : c->old;
-	enum mt_kind_id kind = o->kind->id;
 
-	if (!for_registries(kind)) {
-		pilot_flow_object(&p->dirty, kind);
-		return;
-	}
 	for (size_t i = 0; i < p->nregistries; i++) {
 		const struct pilot_registry_ops *ops = p->registries[i]->ops;
 		struct mt_err err = { 0 };
@@ -193,6 +227,19 @@ static void object_changed(struct pilot *p, const struct mt_feed_change *c)
 		else if (change == PILOT_SERVICES_ENDPOINTS)
 			pilot_flow_endpoints(&p->dirty, false);
 	}
+}
+
+static void object_changed(struct pilot *p, const struct mt_feed_change *c)
+{
+	const struct mt_object *o = c->new ? c->new : c->old;
+	enum mt_kind_id kind = o->kind->id;
+
+	if (!pilot_inforce_object(p->inforce, c))
+		pilot_flow_services(&p->dirty);
+	else if (!pilot_for_registries(kind))
+		pilot_flow_object(&p->dirty, kind);
+	else
+		tell_registries(p, c);
 }
 
 static void changed(void *ctx, const struct mt_feed_change *c, size_t n)
@@ -215,6 +262,11 @@ static void state_changed(void *ctx, bool connected, bool synced, const char *wh
 	else
 		mt_log_warn(&scope, "Galley away, serving what is known",
 			MT_S("server", p->opts->config_server), MT_S("why", why ? why : ""));
+	if (p->feed && mt_feed_live(p->feed) && !p->live) {
+		p->live = true;
+		pilot_inforce_live(p->inforce);
+		decide_again(p);
+	}
 	if (!synced || p->synced)
 		return;
 	p->synced = true;
@@ -224,6 +276,32 @@ static void state_changed(void *ctx, bool connected, bool synced, const char *wh
 	}
 	/* From disk, this runs inside mt_feed_start(), before there is a feed to list objects of. */
 	mt_timer_start(p->debounce, 0, 0);
+}
+
+/* ---- what proxies refuse ---- */
+
+/* The objects behind it that came into force lately go back to the generation before. */
+static void refused(void *ctx, const struct push_refusal *r)
+{
+	struct pilot *p = ctx;
+
+	if (pilot_inforce_refuse(p->inforce, r->res->prov, r->res->nprov, r->settled, r->words))
+		decide_again(p);
+}
+
+static void settled(void *ctx)
+{
+	struct pilot *p = ctx;
+
+	if (!p->dirty.any && pilot_inforce_retry(p->inforce))
+		decide_again(p);
+}
+
+/* Kept in force when the process ended: the feed may not bring it again. */
+static void restore_service(void *ctx, uint32_t id, struct mt_object *o)
+{
+	(void)id;
+	tell_registries(ctx, &(struct mt_feed_change){ NULL, o });
 }
 
 int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err)
@@ -236,10 +314,27 @@ int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err)
 	};
 	int r;
 
+	struct mt_err lost = { 0 };
 	p->ids = pilot_ids_new();
+	p->inforce = pilot_inforce_new(p->ids, p->opts->domain, mt_daemon_state(d), &lost);
+	if (lost.code < 0)
+		mt_log_error(&scope, "which generations were in force is not known",
+			MT_S("why", lost.msg));
 	for (size_t i = 0; i < MT_ARRAY_SIZE(all); i++)
 		p->registries[p->nregistries++] = all[i]->open(p->ids);
 	p->debounce = mt_timer_new(p->loop, apply, p);
+	if (strcmp(p->opts->canary, "on") != 0 && strcmp(p->opts->canary, "off") != 0) {
+		pilot_config_stop(d, self);
+		return mt_fail(
+			err, MT_INVALID, "--canary", "\"%s\" is not on or off", p->opts->canary);
+	}
+	pilot_inforce_each(p->inforce, MT_KIND_SERVICE_ENTRY, restore_service, p);
+	push_safety(p->push,
+		&(struct push_safety){ .canary = strcmp(p->opts->canary, "on") == 0,
+			.canary_timeout_ns = p->opts->canary_timeout,
+			.refused = refused,
+			.settled = settled,
+			.ctx = p });
 	mt_daemon_ready(d, "configuration", false, "waiting for configuration from Galley");
 	r = mt_feed_start(p->loop,
 		&(struct mt_feed_opts){
@@ -272,7 +367,14 @@ void pilot_config_stop(struct mt_daemon *d, void *self)
 	pilot_endpoints_changes_clear(&p->eps);
 	for (size_t i = 0; i < p->nregistries; i++)
 		p->registries[i]->ops->close(p->registries[i]);
+	pilot_inforce_free(p->inforce);
 	pilot_ids_free(p->ids);
+}
+
+const enum mt_kind_id *pilot_config_kinds(size_t *ret_n)
+{
+	*ret_n = MT_ARRAY_SIZE(kinds);
+	return kinds;
 }
 
 static void count_one(void *ctx, struct mt_object *o)

@@ -42,3 +42,9 @@ void pilot_flow_clusters(struct pilot_dirty *d)
 {
 	mark(d, 1u << PILOT_CLUSTERS, "endpoints");
 }
+
+void pilot_flow_refused(struct pilot_dirty *d)
+{
+	mark(d, 0, "refused"); /* the tables are those of the objects that go back */
+	d->index = true;
+}

@@ -26,3 +26,5 @@ void pilot_flow_endpoints(struct pilot_dirty *d, bool addresses);
 /* ... of which something stands in clusters. */
 void pilot_flow_clusters(struct pilot_dirty *d);
 void pilot_flow_services(struct pilot_dirty *d);
+/* A proxy refused what came of an object: what is in force is decided again. */
+void pilot_flow_refused(struct pilot_dirty *d);

@@ -49,6 +49,7 @@ static const struct mt_component components[] = {
 	{ "config", pilot_config_start, pilot_config_stop },
 	{ "discovery", pilot_serve_start, pilot_serve_stop },
 	{ "pages", pilot_pages_start, NULL },
+	{ "status", pilot_status_start, NULL },
 };
 
 static const struct mt_opt opts[] = {

@@ -7,6 +7,7 @@
 #include "common/run/daemon.h"
 #include "common/xds/server.h"
 #include "pilot/flow.h"
+#include "pilot/inforce.h"
 #include "pilot/options.h"
 #include "pilot/push/push.h"
 #include "pilot/registry/registry.h"
@@ -21,9 +22,11 @@ struct pilot {
 	struct mt_daemon_identity *self;
 	struct mt_identity_slot *identity; /* of self; NULL with --tls off */
 	struct pilot_ids *ids;
+	struct pilot_inforce *inforce;
 	struct pilot_registry *registries[PILOT_REGISTRIES_MAX];
 	size_t nregistries;
 	struct mt_feed *feed;
+	bool live;   /* ... and nothing of it is missing that Galley has */
 	bool synced; /* configuration is complete: from Galley or from disk */
 	struct push *push;
 	struct mt_xds_server *xds;
@@ -38,9 +41,12 @@ struct pilot {
 /* config.c: the feed, registries and when a change becomes a world */
 int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err);
 void pilot_config_stop(struct mt_daemon *d, void *self);
+const enum mt_kind_id *pilot_config_kinds(size_t *ret_n); /* those that Pilot reads */
 size_t pilot_config_count(struct pilot *p, enum mt_kind_id kind);
 /* serve.c: discovery for proxies */
 int pilot_serve_start(struct mt_daemon *d, void *self, struct mt_err *err);
 void pilot_serve_stop(struct mt_daemon *d, void *self);
+/* status.c: /debug/status */
+int pilot_status_start(struct mt_daemon *d, void *self, struct mt_err *err);
 /* pages.c: /debug */
 int pilot_pages_start(struct mt_daemon *d, void *self, struct mt_err *err);

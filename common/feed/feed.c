@@ -44,6 +44,7 @@ struct mt_feed {
 	bool *received;
 	bool connected;
 	bool synced;
+	bool live; /* all kinds received */
 	bool dirty;
 	struct mt_timer *gather;
 	struct mt_timer *save;
@@ -105,12 +106,12 @@ static void state_tell(struct mt_feed *f)
 
 static void synced_check(struct mt_feed *f)
 {
-	if (f->synced)
+	if (f->live)
 		return;
 	for (size_t i = 0; i < f->o.nkinds; i++)
 		if (!f->received[i])
 			return;
-	f->synced = true;
+	f->synced = f->live = true;
 	hand_out(f);
 	state_tell(f);
 }
@@ -323,6 +324,11 @@ int mt_feed_start(
 static void entry_free(void *p)
 {
 	mt_feed_entry_free(p);
+}
+
+bool mt_feed_live(const struct mt_feed *f)
+{
+	return f->live;
 }
 
 void mt_feed_stop(struct mt_feed *f)

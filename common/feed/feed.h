@@ -36,6 +36,9 @@ struct mt_feed_opts {
 int mt_feed_start(
 	struct mt_loop *l, const struct mt_feed_opts *o, struct mt_feed **ret, struct mt_err *err);
 void mt_feed_stop(struct mt_feed *f); /* saves; NULL allowed */
+/* Has each kind been received since the start? Before, what is not there may only be missing in the last
+ * good state. state_changed is called when it becomes true. */
+bool mt_feed_live(const struct mt_feed *f);
 /* Borrowed objects of a kind, by "ns/name", unordered. */
 void mt_feed_each(struct mt_feed *f, enum mt_kind_id kind,
 	void (*fn)(void *ctx, struct mt_object *o), void *ctx);

@@ -181,3 +181,15 @@ bool mt_diff_has(const struct mt_diff *d, const char *name)
 	}
 	return false;
 }
+
+void mt_set_each_changed(struct mt_set *old, struct mt_set *newer,
+	void (*fn)(void *ctx, struct mt_res *was, struct mt_res *is), void *ctx)
+{
+	struct mt_cursor from = { .set = old }, to = { .set = newer };
+	struct mt_res *was, *is;
+	if (old == newer)
+		return;
+	while (mt_cursor_pair(&from, &to, &was, &is))
+		if (is && (!was || was->hash != is->hash))
+			fn(ctx, was, is);
+}

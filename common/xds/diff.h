@@ -24,6 +24,5 @@ void mt_diff_unref(struct mt_diff *d);                       /* NULL allowed */
 bool mt_diff_has(const struct mt_diff *d, const char *name); /* among the items */
 struct mt_res *mt_diff_at(const struct mt_diff *d, size_t i);
 
-/* newer and what only old has: where a stream stands whose removals have to wait. A new reference,
- * to newer itself when there is nothing to keep; cached like the difference. */
-struct mt_set *mt_set_union(struct mt_set *old, struct mt_set *newer);
+/* mt_set_union() (set.h) is where a stream stands whose removals have to wait: newer itself when there
+ * is nothing to keep; cached like the difference. */

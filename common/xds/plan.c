@@ -270,6 +270,30 @@ static uint64_t progress(const struct mt_xds_sub *s)
 	return sum;
 }
 
+/* The snapshot that all types have come to, when nothing is owed or unanswered; else 0. */
+static uint64_t settled_at(const struct mt_xds_sub *s)
+{
+	uint64_t least = UINT64_MAX;
+	for (size_t i = 0; i < s->server->opts.ntypes; i++) {
+		const struct mt_xds_tstate *t = s->types[i];
+		if (!t)
+			continue;
+		if (t->first || t->pending || t->outstanding)
+			return 0;
+		least = MT_MIN(least, t->status.sent_id);
+	}
+	return least == UINT64_MAX ? 0 : least;
+}
+
+static void tell_settled(struct mt_xds_sub *s)
+{
+	uint64_t id = atomic_load(&s->watched) ? settled_at(s) : 0;
+	if (id && id != s->settled_id) {
+		s->settled_id = id;
+		mt_xds_post_settled(s, id);
+	}
+}
+
 void mt_xds_pump(struct mt_xds_sub *s)
 {
 	if (s->finished)
@@ -292,4 +316,5 @@ void mt_xds_pump(struct mt_xds_sub *s)
 		s->synced_id = s->newest->id;
 		mt_xds_post_synced(s, s->synced_id);
 	}
+	tell_settled(s);
 }

@@ -228,6 +228,9 @@ static void run_events(void *arg)
 	s->event_posted = false;
 	bool synced = MT_TAKE(s->event_synced);
 	struct mt_xds_event in_step = { .kind = MT_XDS_SYNCED, .snapshot_id = s->event_synced_id };
+	struct mt_xds_event settled = { .kind = MT_XDS_SETTLED,
+		.snapshot_id = s->event_settled_id };
+	s->event_settled_id = 0;
 	memcpy(nacks, s->event_nacks, sizeof(nacks));
 	memset(s->event_nacks, 0, sizeof(s->event_nacks));
 	pthread_mutex_unlock(&s->mu);
@@ -244,6 +247,8 @@ static void run_events(void *arg)
 		deliver(s, &ev);
 		mt_free(words);
 	}
+	if (settled.snapshot_id)
+		deliver(s, &settled);
 	if (synced)
 		deliver(s, &in_step);
 	mt_xds_sub_unref(s);
@@ -262,6 +267,16 @@ void mt_xds_post_synced(struct mt_xds_sub *s, uint64_t id)
 	pthread_mutex_lock(&s->mu);
 	s->event_synced = true;
 	s->event_synced_id = id;
+	bool post = must_post(s);
+	pthread_mutex_unlock(&s->mu);
+	if (post)
+		mt_loop_post(s->server->loop, run_events, mt_xds_sub_ref(s));
+}
+
+void mt_xds_post_settled(struct mt_xds_sub *s, uint64_t id)
+{
+	pthread_mutex_lock(&s->mu);
+	s->event_settled_id = id;
 	bool post = must_post(s);
 	pthread_mutex_unlock(&s->mu);
 	if (post)

@@ -28,7 +28,7 @@ struct mt_xds_type {
 struct mt_xds_server;
 struct mt_xds_sub; /* one subscriber (stream); reference counted */
 
-enum mt_xds_event_kind { MT_XDS_NACK, MT_XDS_SYNCED };
+enum mt_xds_event_kind { MT_XDS_NACK, MT_XDS_SYNCED, MT_XDS_SETTLED };
 struct mt_xds_event {
 	enum mt_xds_event_kind kind;
 	int type;             /* index into the table */
@@ -42,7 +42,9 @@ struct mt_xds_app {
 	int (*attach)(void *ctx, struct mt_xds_sub *s, struct mt_err *err);
 	void (*detach)(void *ctx,
 		struct mt_xds_sub *s); /* loop thread, once for each attach that was accepted */
-	/* Loop thread. SYNCED: all types that it subscribed to have acknowledged the newest snapshot. */
+	/* Loop thread. SYNCED: all types that it subscribed to have acknowledged the newest snapshot.
+	 * SETTLED, of a watched sub: nothing that was sent is unanswered, and all its types have come
+	 * as far as this snapshot (removals may still wait; a rejection was told before). */
 	void (*event)(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev);
 	/* Stream thread, several at once: a request asks for this name (n bytes, no NUL), perhaps not
 	 * for the first time. For resources that are made when somebody wants them. NULL allowed. */
@@ -91,6 +93,8 @@ void mt_xds_sub_set_user(struct mt_xds_sub *s, void *user);
 void *mt_xds_sub_user(const struct mt_xds_sub *s);
 /* Gives it a newer snapshot (a reference is taken). It replaces one that was not sent yet. */
 void mt_xds_sub_publish(struct mt_xds_sub *s, struct mt_snapshot *snap);
+/* Watched subs tell when they have settled. */
+void mt_xds_sub_watch(struct mt_xds_sub *s, bool on);
 void mt_xds_sub_close(struct mt_xds_sub *s, int code, const char *msg);
 
 struct mt_xds_status {

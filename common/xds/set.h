@@ -48,6 +48,12 @@ void mt_set_unref(struct mt_set *s);                                  /* NULL al
 size_t mt_set_size(const struct mt_set *s);                           /* NULL: 0 */
 struct mt_res *mt_set_at(const struct mt_set *s, size_t i);           /* borrowed */
 struct mt_res *mt_set_find(const struct mt_set *s, const char *name); /* borrowed, NULL */
+/* Calls fn with each resource of newer that old (NULL: empty) has not or has with other content; was:
+ * the old one, NULL when there is none. Runs that both share are skipped. */
+void mt_set_each_changed(struct mt_set *old, struct mt_set *newer,
+	void (*fn)(void *ctx, struct mt_res *was, struct mt_res *is), void *ctx);
+/* newer, and what only old has. A new reference. */
+struct mt_set *mt_set_union(struct mt_set *old, struct mt_set *newer);
 uint64_t mt_set_hash(
 	const struct mt_set *s); /* of names and content hashes; equal sets, equal hash */
 size_t mt_set_bytes(const struct mt_set *s);

@@ -67,11 +67,13 @@ struct mt_xds_sub {
 	_Atomic(struct mt_snapshot *) inbox;
 	_Atomic(struct mt_xds_ending *) closing;
 	_Atomic int64_t deadline; /* mono clock: wake the stream then; 0 none */
+	atomic_bool watched;
 
 	/* stream */
 	struct mt_snapshot *newest;
 	uint64_t nonce;
 	uint64_t synced_id;
+	uint64_t settled_id; /* last told */
 	bool attached;
 	bool paused;
 	bool finished;
@@ -85,6 +87,7 @@ struct mt_xds_sub {
 	bool event_posted;
 	bool event_synced;
 	uint64_t event_synced_id;
+	uint64_t event_settled_id; /* 0 none */
 	uint64_t event_nacks[(MT_XDS_TYPES_MAX + 63) / 64];
 	struct mt_xds_tstate *types[]; /* by index; NULL: never asked for. Pointers set under mu */
 };
@@ -128,6 +131,7 @@ void mt_xds_sub_end(struct mt_xds_sub *s, int code, const char *msg); /* stream 
 void mt_xds_post_attach(struct mt_xds_sub *s);
 void mt_xds_post_detach(struct mt_xds_sub *s);
 void mt_xds_post_synced(struct mt_xds_sub *s, uint64_t id);
+void mt_xds_post_settled(struct mt_xds_sub *s, uint64_t id);
 void mt_xds_post_nack(struct mt_xds_sub *s, int type, struct mt_view words);
 
 /* subscribe.c: takes one request in. An error ends the stream. */

@@ -220,6 +220,13 @@ void mt_xds_sub_publish(struct mt_xds_sub *s, struct mt_snapshot *snap)
 	mt_rpc_stream_wake(s->stream);
 }
 
+void mt_xds_sub_watch(struct mt_xds_sub *s, bool on)
+{
+	atomic_store(&s->watched, on);
+	if (on)
+		mt_rpc_stream_wake(s->stream);
+}
+
 void mt_xds_sub_close(struct mt_xds_sub *s, int code, const char *msg)
 {
 	struct mt_xds_ending *end = MT_NEW(struct mt_xds_ending);

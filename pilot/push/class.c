@@ -61,6 +61,7 @@ void push_class_free(struct push_class *c)
 	mt_map_free(c->items, item_free);
 	mt_map_free(c->vhosts, vhost_free);
 	mt_set_unref(c->set);
+	mt_set_unref(c->good);
 	mt_set_unref(c->joined);
 	mt_set_unref(c->joined_with);
 	mt_set_unref(c->joined_own);

@@ -17,6 +17,8 @@ struct push_class {
 	struct mt_map *items;  /* name -> struct push_item */
 	struct mt_map *vhosts; /* PILOT_ROUTES: "route/vhost" -> struct push_vhost */
 	struct mt_set *set;    /* NULL until computed */
+	struct mt_set *good;   /* what a view of it was last allowed to have, NULL none */
+	bool mixed;            /* proxies of several older classes came to it: no common good */
 	/* Of an inbound class: its set joined with an outbound one, for all views that join the two. */
 	struct mt_set *joined, *joined_with, *joined_own;
 };

@@ -17,6 +17,7 @@
 #include "common/base/mem.h"
 #include "pilot/metrics.h"
 #include "pilot/push/admit.h"
+#include "pilot/push/canary.h"
 #include "pilot/push/view.h"
 
 static struct mt_log_scope scope = MT_LOG_SCOPE("ads");
@@ -51,6 +52,7 @@ struct push {
 	uint64_t epoch;   /* of the world: grows with each */
 	uint64_t next_id; /* of snapshots */
 	struct push_views views;
+	struct push_canary *canary;
 	struct push_proxy *first;
 	unsigned n;
 };
@@ -62,19 +64,32 @@ struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned ma
 	p->metrics = metrics;
 	p->max_proxies = max_proxies;
 	push_views_init(&p->views);
+	p->canary = push_canary_new(&(struct push_canary_opts){
+		.loop = l, .metrics = metrics, .views = &p->views, .last_id = &p->next_id });
 	return p;
+}
+
+void push_safety(struct push *p, const struct push_safety *s)
+{
+	push_canary_configure(p->canary, s);
 }
 
 void push_free(struct push *p)
 {
 	if (!p)
 		return;
+	push_canary_free(p->canary);
 	push_views_clear(&p->views);
 	pilot_world_unref(p->world);
 	mt_free(p);
 }
 
 /* ---- views and snapshots ---- */
+
+const struct push_views *push_views_of(const struct push *p)
+{
+	return &p->views;
+}
 
 static void enter_view(struct push *p, struct push_proxy *x)
 {
@@ -88,11 +103,7 @@ static void enter_view(struct push *p, struct push_proxy *x)
 static void refresh_view(struct push *p, struct push_view *v, unsigned tables, int64_t made_ns)
 {
 	push_view_compute(v, p->world, p->epoch, tables);
-	if (!push_view_snapshot(v, p->next_id + 1, made_ns))
-		return;
-	p->next_id++;
-	for (struct push_proxy *x = v->first; x; x = x->view_next)
-		mt_xds_sub_publish(x->sub, v->snap);
+	push_canary_view(p->canary, v, made_ns);
 }
 
 static void count_classes(struct push *p)
@@ -131,7 +142,7 @@ static void regroup(struct push *p)
 		struct push_view *old = x->view;
 		enter_view(p, x);
 		if (x->view != old && x->view->snap)
-			mt_xds_sub_publish(x->sub, x->view->snap);
+			push_canary_again(p->canary, x); /* it may have seen newer numbers */
 	}
 }
 
@@ -183,6 +194,7 @@ void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty 
 		for (struct mt_map_it it = { 0 }; mt_map_next(p->views.views, &it);)
 			refresh_view(p, it.value, d->tables, d->since_ns);
 	}
+	push_canary_run(p->canary);
 	count_classes(p);
 	mt_metric_add(p->metrics, METRIC_pilot_push_reasons, 1, d->reason ? d->reason : "start");
 	mt_metric_set(p->metrics, METRIC_pilot_services, (double)pilot_world_nservices(w));
@@ -193,6 +205,16 @@ void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty 
 const struct pilot_world *push_current(const struct push *p)
 {
 	return p->world;
+}
+
+uint64_t push_next_id(const struct push *p)
+{
+	return p->next_id + 1;
+}
+
+uint64_t push_settled(const struct push *p)
+{
+	return push_canary_settled(p->canary);
 }
 
 /* ---- proxies come and go ---- */
@@ -262,7 +284,9 @@ static void detach(void *ctx, struct mt_xds_sub *s)
 	struct push_proxy *x = mt_xds_sub_user(s);
 
 	mt_log_info(&scope, "proxy gone", MT_S("proxy", x->claimed->node_id));
+	push_canary_leaving(p->canary, x);
 	push_view_leave(&p->views, x);
+	push_canary_run(p->canary);
 	if (x->next)
 		x->next->prev = x->prev;
 	if (x->prev)
@@ -285,8 +309,10 @@ static void event(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev
 		mt_log_error(&scope, "proxy rejected configuration",
 			MT_S("proxy", x->claimed->node_id), MT_S("type", push_types[ev->type].name),
 			MT_S("why", ev->message));
-		return;
 	}
+	push_canary_event(p->canary, x, ev);
+	if (ev->kind != MT_XDS_SYNCED)
+		return;
 	const struct mt_snapshot *snap = push_snapshot(x);
 	if (snap && snap->id == ev->snapshot_id)
 		mt_metric_observe(p->metrics, METRIC_pilot_proxy_convergence_time,

@@ -33,11 +33,35 @@ struct push_proxy { /* one connected proxy; owned by the engine */
 struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned max_proxies);
 void push_free(struct push *p);
 
+struct push_refusal { /* borrowed during the call */
+	const struct mt_res *res;
+	enum push_type type;
+	const struct push_proxy *proxy; /* NULL: several, which disconnected */
+	const char *words;
+	uint64_t
+		settled; /* what came into force up to this snapshot was in what it accepted before */
+};
+struct push_safety {
+	bool canary; /* what changed goes to one proxy first (canary.c) */
+	int64_t canary_timeout_ns;
+	/* A resource was condemned: no proxy gets it. */
+	void (*refused)(void *ctx, const struct push_refusal *r);
+	/* Nothing is being tried or held back any more. */
+	void (*settled)(void *ctx);
+	void *ctx;
+};
+/* Without this there is no canary. Before the first world. */
+void push_safety(struct push *p, const struct push_safety *s);
+
 /* A new world (a reference is taken). d says what changed since the one before; eps which services'
  * endpoints changed, when that is all. */
 void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty *d,
 	const struct pilot_endpoints_change *eps, size_t neps);
 const struct pilot_world *push_current(const struct push *p); /* NULL before the first */
+/* The number of the next snapshot: of a world that is made now, all have this number or a later one. */
+uint64_t push_next_id(const struct push *p);
+/* What came into force before this snapshot is known to be accepted by proxies. */
+uint64_t push_settled(const struct push *p);
 
 /* Callbacks of the discovery server; ctx is the struct push. */
 extern const struct mt_xds_app push_app;

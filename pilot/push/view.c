@@ -23,8 +23,10 @@ static void class_release(struct push_views *v, struct push_class *c)
 
 static void view_free(struct push_views *v, struct push_view *view)
 {
-	for (int t = 0; t < PILOT_TABLES; t++)
+	for (int t = 0; t < PILOT_TABLES; t++) {
 		mt_set_unref(view->made_of[t]);
+		mt_set_unref(view->pinned[t]);
+	}
 	for (int t = 0; t < PILOT_TABLES; t++)
 		class_release(v, view->classes[t]);
 	mt_snapshot_unref(view->snap);
@@ -47,6 +49,8 @@ void push_view_leave(struct push_views *v, struct push_proxy *x)
 
 	if (!view)
 		return;
+	if (v->leaving)
+		v->leaving(v->ctx, x);
 	if (x->view_next)
 		x->view_next->view_prev = x->view_prev;
 	if (x->view_prev)
@@ -73,6 +77,21 @@ static struct push_class *class_get(struct push_views *v, enum pilot_table t, co
 	return c;
 }
 
+/* Proxies come to a new class (its key has another part now) with what they were allowed to have in
+ * the one before: that is what they keep until the new is known to be good. */
+static void inherit(struct push_view *to, const struct push_view *from)
+{
+	for (int t = 0; t < PILOT_TABLES; t++) {
+		struct push_class *c = to->classes[t];
+		struct mt_set *had = from->made_of[t];
+		if (c->mixed || !had || c->good == had || c->set)
+			continue;
+		c->mixed = c->good != NULL;
+		mt_set_unref(c->good);
+		c->good = c->mixed ? NULL : mt_set_ref(had);
+	}
+}
+
 void push_view_enter(
 	struct push_views *v, struct push_proxy *x, const struct pilot_class_key keys[PILOT_TABLES])
 {
@@ -96,6 +115,8 @@ void push_view_enter(
 	}
 	if (x->view == view)
 		return;
+	if (x->view && !view->snap)
+		inherit(view, x->view);
 	push_view_leave(v, x);
 	x->view = view;
 	x->view_next = view->first;
@@ -125,10 +146,8 @@ void push_view_compute(
 
 /* Both halves of a table as one set. The inbound class remembers the last pair: views that differ in
  * other tables only share the set, and so the differences that are computed from it. */
-static struct mt_set *join(struct mt_set *out, struct push_class *c)
+static struct mt_set *join(struct mt_set *out, struct mt_set *in, struct push_class *c)
 {
-	struct mt_set *in = c->set;
-
 	if (mt_set_size(in) == 0)
 		return mt_set_ref(out);
 	if (mt_set_size(out) == 0)
@@ -160,41 +179,49 @@ static const struct {
 	{ PUSH_RDS, { PILOT_ROUTES, -1 } },
 };
 
-static bool part_changed(const struct push_view *v, size_t i)
+static bool part_changed(
+	const struct push_view *v, struct mt_set *const sets[PILOT_TABLES], size_t i)
 {
 	for (int k = 0; k < 2; k++) {
 		int t = parts[i].tables[k];
-		if (t >= 0 && v->classes[t]->set != v->made_of[t])
+		if (t >= 0 && sets[t] != v->made_of[t])
 			return true;
 	}
 	return false;
 }
 
-bool push_view_snapshot(struct push_view *v, uint64_t id, int64_t made_ns)
+void push_view_join(struct push_view *v, struct mt_set *const sets[PILOT_TABLES],
+	struct mt_set *ret[PUSH_TYPES])
+{
+	for (size_t i = 0; i < MT_ARRAY_SIZE(parts); i++) {
+		enum push_type type = parts[i].type;
+		int second = parts[i].tables[1];
+		struct mt_set *out = sets[parts[i].tables[0]];
+		if (v->snap && !part_changed(v, sets, i))
+			ret[type] = mt_set_ref(v->snap->sets[type]);
+		else
+			ret[type] = second >= 0 ? join(out, sets[second], v->classes[second])
+						: mt_set_ref(out);
+	}
+}
+
+bool push_view_snapshot(
+	struct push_view *v, struct mt_set *const sets[PILOT_TABLES], uint64_t id, int64_t made_ns)
 {
 	struct mt_snapshot *snap = mt_snapshot_new(id, made_ns, PUSH_TYPES);
 	bool changed = !v->snap;
 
-	for (size_t i = 0; i < MT_ARRAY_SIZE(parts); i++) {
-		enum push_type type = parts[i].type;
-		int second = parts[i].tables[1];
-		if (v->snap && !part_changed(v, i)) {
-			snap->sets[type] = mt_set_ref(v->snap->sets[type]);
-			continue;
-		}
-		struct mt_set *out = v->classes[parts[i].tables[0]]->set;
-		snap->sets[type] = second >= 0 ? join(out, v->classes[second]) : mt_set_ref(out);
-		changed = changed ||
-			mt_set_hash(snap->sets[type]) != mt_set_hash(v->snap->sets[type]);
+	push_view_join(v, sets, snap->sets);
+	for (int t = 0; t < PUSH_TYPES; t++)
+		changed = changed || mt_set_hash(snap->sets[t]) != mt_set_hash(v->snap->sets[t]);
+	for (int t = 0; changed && t < PILOT_TABLES; t++) {
+		struct mt_set *old = v->made_of[t];
+		v->made_of[t] = mt_set_ref(sets[t]);
+		mt_set_unref(old);
 	}
 	if (!changed) {
 		mt_snapshot_unref(snap);
 		return false;
-	}
-	for (int t = 0; t < PILOT_TABLES; t++) {
-		struct mt_set *old = v->made_of[t];
-		v->made_of[t] = mt_set_ref(v->classes[t]->set);
-		mt_set_unref(old);
 	}
 	mt_snapshot_unref(v->snap);
 	v->snap = snap;

@@ -10,6 +10,12 @@ struct push_view {
 	struct push_class *classes[PILOT_TABLES];
 	struct mt_snapshot *snap;
 	struct mt_set *made_of[PILOT_TABLES]; /* what snap's sets were made from; references */
+	bool held;            /* its classes have newer sets that nobody has accepted yet */
+	uint64_t approved_id; /* the last snapshot that had all that its classes had */
+	/* canary.c: what is being decided while it is held, since when; the trial, NULL none */
+	struct mt_set *pinned[PILOT_TABLES];
+	int64_t pinned_ns, newest_ns;
+	struct push_trial *trial;
 	struct push_proxy *first;
 	size_t n;
 };
@@ -17,7 +23,17 @@ struct push_view {
 struct push_views {
 	struct mt_map *classes[PILOT_TABLES]; /* key -> struct push_class */
 	struct mt_map *views;                 /* key -> struct push_view */
+	/* A proxy is about to leave its view, which may be freed. NULL: nobody cares. */
+	void (*leaving)(void *ctx, struct push_proxy *x);
+	void *ctx;
 };
+
+const struct push_views *push_views_of(const struct push *p);
+/* Is what came with this snapshot still held back from the view? */
+static inline bool push_view_lacks(const struct push_view *v, uint64_t since)
+{
+	return v->held && since > v->approved_id;
+}
 
 void push_views_init(struct push_views *v);
 void push_views_clear(struct push_views *v);
@@ -29,5 +45,9 @@ void push_view_leave(struct push_views *v, struct push_proxy *x);
  * (and those never computed). */
 void push_view_compute(
 	struct push_view *v, const struct pilot_world *w, uint64_t epoch, unsigned tables);
-/* A new snapshot if any set changed; true then. */
-bool push_view_snapshot(struct push_view *v, uint64_t id, int64_t made_ns);
+/* Sets of types out of sets of tables: both halves of a table joined. New references. */
+void push_view_join(struct push_view *v, struct mt_set *const sets[PILOT_TABLES],
+	struct mt_set *ret[PUSH_TYPES]);
+/* A new snapshot if any of the sets is another than before; true then. */
+bool push_view_snapshot(
+	struct push_view *v, struct mt_set *const sets[PILOT_TABLES], uint64_t id, int64_t made_ns);

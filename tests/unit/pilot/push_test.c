@@ -82,8 +82,8 @@ static void rig_free(struct rig *r)
 	mt_loop_stop(r->loop);
 	pthread_join(r->thread, NULL);
 	mt_xds_server_free(r->xds);
-	mt_loop_free(r->loop);
 	push_free(r->push);
+	mt_loop_free(r->loop);
 	mt_rpc_env_free(r->env);
 	mt_metrics_free(r->metrics);
 	mt_free(r);

@@ -1,0 +1,288 @@
+/* Choosing what is in force: the largest set of newest generations that leaves no new hole.
+ *
+ * All objects start at their newest generation (a refused one at the one before). Then, until nothing
+ * moves:
+ *   - a virtual service whose newest generation names what the choice does not have falls back to its
+ *     generation before, or to nothing: it waits;
+ *   - what a virtual service that cannot fall back still names, and a newer generation of a
+ *     destination rule (or the deletion of a rule, a delegate, a service inside the mesh) takes away,
+ *     makes that one fall back: it waits until nobody uses what it drops.
+ * Objects only ever fall back, so this ends, and what is left is the largest such set: two objects
+ * that need each other's newest generation come into force together. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/base/strs.h"
+#include "istio/networking/v1alpha3/destination_rule.pb-c.h"
+#include "pilot/inforce_item.h"
+#include "pilot/model/host.h"
+
+struct host { /* one service of a host name */
+	const struct pilot_service *svc;
+	const struct item *entry; /* the object that it comes from; NULL: of another registry */
+	struct host *next;
+};
+
+struct choosing {
+	struct pilot_inforce *f;
+	struct mt_arena *a;
+	struct mt_map *hosts;       /* name -> struct host */
+	struct mt_map *subsets;     /* "host subset" -> size_t: how many rules have it */
+	struct mt_map *wild;        /* wildcard hosts of rules -> anything */
+	MT_VEC(struct item *) held; /* those that can fall back to something */
+};
+
+static size_t *counter(struct choosing *c, const char *host, const char *subset)
+{
+	const char *key = mt_arena_printf(c->a, "%s %s", host, subset);
+	size_t *n = mt_map_get(c->subsets, key);
+	if (!n) {
+		n = MT_ANEW(c->a, size_t);
+		mt_map_put(c->subsets, key, n);
+	}
+	return n;
+}
+
+static const char *rule_host(struct choosing *c, const struct mt_object *o)
+{
+	const Nw__DestinationRule *s = (const Nw__DestinationRule *)o->spec;
+	return pilot_host_resolve(c->a, s->host, o->ns, c->f->domain);
+}
+
+static void count_rule(struct choosing *c, const struct mt_object *o, int by)
+{
+	const Nw__DestinationRule *s = o ? (const Nw__DestinationRule *)o->spec : NULL;
+	if (!s || o->kind->id != MT_KIND_DESTINATION_RULE || !s->n_subsets)
+		return;
+	const char *host = rule_host(c, o);
+	if (pilot_host_is_wild(host))
+		mt_map_put(c->wild, host, c);
+	for (size_t i = 0; i < s->n_subsets; i++)
+		*counter(c, host, s->subsets[i]->name) += (size_t)by;
+}
+
+static bool gone(const struct host *h)
+{
+	return h->entry && !h->entry->choice;
+}
+
+static bool has_port(const struct pilot_service *s, const struct pilot_ref *r)
+{
+	if (r->port)
+		return pilot_service_port(s, r->port) >= 0;
+	if (!*r->port_name)
+		return true;
+	for (size_t i = 0; i < s->nports; i++)
+		if (strcmp(s->ports[i].name, r->port_name) == 0)
+			return true;
+	return false;
+}
+
+static bool has_service(struct choosing *c, const struct pilot_ref *r)
+{
+	const struct host *h = mt_map_get(c->hosts, r->name);
+	if (!h && *r->bare)
+		h = mt_map_get(c->hosts, r->bare);
+	for (; h; h = h->next)
+		if (!gone(h) && has_port(h->svc, r))
+			return true;
+	return false;
+}
+
+static bool counted(struct choosing *c, const char *host, const char *subset)
+{
+	char key[1024];
+	snprintf(key, sizeof(key), "%s %s", host, subset);
+	const size_t *n = mt_map_get(c->subsets, key);
+	return n && *n;
+}
+
+static bool has_subset(struct choosing *c, const struct pilot_ref *r)
+{
+	if (counted(c, r->name, r->subset) || (*r->bare && counted(c, r->bare, r->subset)))
+		return true;
+	for (struct mt_map_it it = { 0 }; mt_map_next(c->wild, &it);)
+		if (pilot_host_covers(it.key, r->name) && counted(c, it.key, r->subset))
+			return true;
+	return false;
+}
+
+static bool has_object(struct choosing *c, enum mt_kind_id kind, const char *key)
+{
+	const struct item *it = mt_map_get(c->f->items[kind], key);
+	return it && it->choice;
+}
+
+static bool met(struct choosing *c, const struct pilot_ref *r)
+{
+	switch (r->kind) {
+	case PILOT_REF_SERVICE: return has_service(c, r);
+	case PILOT_REF_SUBSET: return has_subset(c, r);
+	case PILOT_REF_DELEGATE: return has_object(c, MT_KIND_VIRTUAL_SERVICE, r->name);
+	case PILOT_REF_GATEWAY: return has_object(c, MT_KIND_GATEWAY, r->name);
+	}
+	return true;
+}
+
+/* Would this generation provide what the reference names? */
+static bool provides(struct choosing *c, const struct item *it, const struct pilot_ref *r)
+{
+	const struct mt_object *o = it->fallback;
+	char key[600];
+	if (r->kind == PILOT_REF_DELEGATE)
+		return it->kind->id == MT_KIND_VIRTUAL_SERVICE &&
+			strcmp(mt_object_key(o, key, sizeof(key)), r->name) == 0;
+	if (r->kind == PILOT_REF_SUBSET && it->kind->id == MT_KIND_DESTINATION_RULE) {
+		const Nw__DestinationRule *s = (const Nw__DestinationRule *)o->spec;
+		const char *host = rule_host(c, o);
+		if (!pilot_host_covers(host, r->name) && strcmp(host, r->bare) != 0)
+			return false;
+		for (size_t i = 0; i < s->n_subsets; i++)
+			if (strcmp(s->subsets[i]->name, r->subset) == 0)
+				return true;
+	}
+	if (r->kind == PILOT_REF_SERVICE && it->kind->id == MT_KIND_SERVICE_ENTRY) {
+		const struct host *h = mt_map_get(c->hosts, r->name);
+		if (!h && *r->bare)
+			h = mt_map_get(c->hosts, r->bare);
+		for (; h; h = h->next)
+			if (h->entry == it && has_port(h->svc, r))
+				return true;
+	}
+	return false;
+}
+
+static void say(struct item *it, const char *why)
+{
+	mt_free(it->why);
+	it->why = mt_strdup(why);
+}
+
+static void fall_back(struct choosing *c, struct item *it, const char *why)
+{
+	count_rule(c, it->choice, -1);
+	it->choice = it->fallback;
+	count_rule(c, it->choice, 1);
+	say(it, why);
+}
+
+/* Who takes away what `user` names? That one waits. */
+static bool hold_provider(struct choosing *c, const struct item *user, const struct pilot_ref *r)
+{
+	char title[600];
+	for (size_t i = 0; i < c->held.n; i++) {
+		struct item *it = c->held.v[i];
+		if (it->choice == it->fallback || !provides(c, it, r))
+			continue;
+		mt_object_title(user->choice, title, sizeof(title));
+		const char *what = r->kind == PILOT_REF_SUBSET
+			? mt_arena_printf(c->a, "subset %s of %s", r->subset, r->name)
+			: "it";
+		fall_back(c, it, mt_arena_printf(c->a, "%s is still used by %s", what, title));
+		return true;
+	}
+	return false;
+}
+
+/* Gateways: a rule that has a generation in force waits for them; a new one is in force without. */
+static bool waits_for(const struct item *it, const struct pilot_ref *r)
+{
+	return r->kind != PILOT_REF_GATEWAY || it->fallback;
+}
+
+static bool check(struct choosing *c, struct item *it)
+{
+	const struct pilot_refs *refs = item_refs(it, it->choice);
+	bool moved = false;
+	for (size_t i = 0; refs && i < refs->n; i++) {
+		const struct pilot_ref *r = &refs->v[i];
+		if (met(c, r))
+			continue;
+		const char *why = pilot_ref_missing(c->a, r);
+		if (it->choice != it->fallback && waits_for(it, r)) {
+			fall_back(c, it, why);
+			return true;
+		}
+		/* In force as it is; what it names shall not go away under it. */
+		if (hold_provider(c, it, r))
+			moved = true;
+		else if (!it->why)
+			say(it, why);
+	}
+	return moved;
+}
+
+/* A deletion may have to wait: of what others use. A service outside of the mesh is a permission to go
+ * there, and taking that away is never put off; nor are gateways and policies. */
+static bool may_stay(const struct item *it)
+{
+	return it->kind->id == MT_KIND_DESTINATION_RULE ||
+		it->kind->id == MT_KIND_VIRTUAL_SERVICE || it->kind->id == MT_KIND_SERVICE_ENTRY;
+}
+
+static void start(struct choosing *c, struct item *it)
+{
+	mt_free(it->why);
+	it->why = NULL;
+	bool refused = it->newest && (it->suspect || it->newest->hash == it->refused);
+	it->fallback = it->force;
+	if (refused && same(it->force, it->newest))
+		it->fallback = it->before;
+	it->choice = refused ? it->fallback : it->newest;
+	if (!refused && same(it->newest, it->force))
+		it->fallback = it->choice; /* nothing changed */
+	if (!it->newest && !may_stay(it))
+		it->fallback = NULL;
+	if (it->loaded && !c->f->live)
+		it->choice = it->fallback = it->force;
+	if (it->choice != it->fallback && it->fallback)
+		mt_vec_push(&c->held, it);
+	count_rule(c, it->choice, 1);
+}
+
+static void add_hosts(struct choosing *c, const struct pilot_services_in *services)
+{
+	for (size_t i = 0; i < services->n; i++) {
+		const struct pilot_service *s = services->v[i].svc;
+		const struct item *it =
+			s->id && s->id <= c->f->by_id.n ? c->f->by_id.v[s->id - 1] : NULL;
+		struct host *h = MT_ANEW(c->a, struct host);
+		h->svc = s;
+		h->entry = it && it->kind->id == MT_KIND_SERVICE_ENTRY ? it : NULL;
+		h->next = mt_map_get(c->hosts, s->hostname);
+		mt_map_put(c->hosts, s->hostname, h);
+	}
+}
+
+static void each(struct choosing *c, void (*fn)(struct choosing *c, struct item *it))
+{
+	for (int k = 0; k < MT_KIND_N; k++)
+		for (struct mt_map_it it = { 0 };
+			c->f->items[k] && mt_map_next(c->f->items[k], &it);)
+			fn(c, it.value);
+}
+
+void pilot_inforce_choose(struct pilot_inforce *f, const struct pilot_services_in *services)
+{
+	struct choosing c = { .f = f,
+		.a = mt_arena_new(0),
+		.hosts = mt_map_new(),
+		.subsets = mt_map_new(),
+		.wild = mt_map_new() };
+	const struct mt_map *rules = f->items[MT_KIND_VIRTUAL_SERVICE];
+	bool moved = true;
+
+	each(&c, start);
+	add_hosts(&c, services);
+	while (moved && rules) {
+		moved = false;
+		for (struct mt_map_it it = { 0 }; mt_map_next(rules, &it);)
+			moved |= check(&c, it.value);
+	}
+	mt_vec_clear(&c.held);
+	mt_map_free(c.hosts, NULL);
+	mt_map_free(c.subsets, NULL);
+	mt_map_free(c.wild, NULL);
+	mt_arena_free(c.a);
+}

@@ -1,0 +1,55 @@
+/* What is known of one object. Private to pilot/inforce*.c. */
+#pragma once
+
+#include "common/base/map.h"
+#include "common/base/vec.h"
+#include "pilot/inforce.h"
+#include "pilot/model/refs.h"
+
+struct item {
+	uint32_t id;
+	const struct mt_kind *kind;
+	struct mt_object *newest; /* references */
+	struct mt_object *force;
+	struct mt_object *before; /* the last one that is known to be accepted, NULL none */
+	struct pilot_refs *newest_refs, *force_refs, *before_refs;
+	char *why;
+	uint64_t refused; /* hash of the generation that a proxy refused, 0 none */
+	char *words;      /* the proxy's */
+	bool suspect;     /* one of several that may be the reason: tried again alone */
+	bool loaded;      /* from disk, and the feed has not said anything of it yet */
+	bool fresh;       /* came into force since the last stamp */
+	uint64_t since;
+	/* while deciding */
+	struct mt_object *choice;
+	struct mt_object *fallback; /* what stays in force when the newest cannot be */
+};
+
+struct pilot_inforce {
+	struct pilot_ids *ids;
+	char *domain;
+	struct mt_state *state;
+	struct mt_map *items[MT_KIND_N]; /* "ns/name" -> struct item; NULL until one comes */
+	MT_VEC(struct item *) by_id;     /* id - 1 */
+	json_t *old_refused;             /* title -> hash and words, of the process before */
+	uint64_t saved;                  /* hash of what lies on disk */
+	uint64_t settled;                /* as the last decision was told */
+	size_t npending;
+	bool live; /* the feed is complete */
+};
+
+static inline bool same(const struct mt_object *a, const struct mt_object *b)
+{
+	return a == b || (a && b && a->hash == b->hash);
+}
+
+static inline struct pilot_refs *item_refs(const struct item *it, const struct mt_object *o)
+{
+	return !o                 ? NULL
+		: o == it->newest ? it->newest_refs
+		: o == it->force  ? it->force_refs
+				  : it->before_refs;
+}
+
+/* inforce_choose.c: fills in choice, fallback and why of every item. */
+void pilot_inforce_choose(struct pilot_inforce *f, const struct pilot_services_in *services);

@@ -1,0 +1,126 @@
+/* /debug/status: for each configuration object, what is in force of it, where, and why not. */
+#include <string.h>
+
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+#include "pilot/pilot.h"
+#include "pilot/push/reach.h"
+
+struct ask {
+	const struct pilot *p;
+	const char *kind, *ns, *name; /* NULL: any */
+	struct push_reach *reach;
+	json_t *out;
+};
+
+static const char *hex(uint64_t h, char buf[17])
+{
+	mt_hash_hex(h, buf);
+	return buf;
+}
+
+static const char *state_of(const struct pilot_inforce_view *v, const struct push_reached *r)
+{
+	if (*v->refused)
+		return "refused";
+	if (!v->newest)
+		return "deleted, still used";
+	if (!v->force || v->force->hash != v->newest->hash)
+		return "pending";
+	return r->behind ? "on its way" : "in force";
+}
+
+static json_t *notes_of(const struct pilot *p, uint32_t id)
+{
+	const struct pilot_world *w = push_current(p->push);
+	json_t *all = json_array();
+
+	for (size_t i = 0; w && i < pilot_world_notes(w)->n; i++) {
+		const struct pilot_note *n = &pilot_world_notes(w)->v[i];
+		if (n->id == id)
+			json_array_append_new(all,
+				json_pack("{s:s, s:s, s:s}", "kind", pilot_note_kind_name(n->kind),
+					"path", n->path, "note", n->text));
+	}
+	return all;
+}
+
+static json_t *lagging_of(const struct push_reached *r)
+{
+	json_t *all = json_array();
+
+	for (unsigned i = 0; i < r->nlagging; i++)
+		json_array_append_new(all, json_string(r->lagging[i]->claimed->id));
+	return all;
+}
+
+static void add(void *ctx, const struct pilot_inforce_view *v)
+{
+	struct ask *a = ctx;
+	const struct mt_object *o = v->newest ? v->newest : v->force;
+	struct push_reached r;
+	char newest[17], force[17];
+
+	if ((a->kind && strcmp(a->kind, o->kind->kind) != 0) ||
+		(a->ns && strcmp(a->ns, o->ns) != 0) || (a->name && strcmp(a->name, o->name) != 0))
+		return;
+	push_reach_of(a->reach, v->id, v->since, &r);
+	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s}", "kind",
+		o->kind->kind, "namespace", o->ns, "name", o->name, "state", state_of(v, &r),
+		"generation", (json_int_t)(v->newest ? v->newest->generation : 0), "inForce",
+		(json_int_t)(v->force ? v->force->generation : 0), "hash",
+		v->newest ? hex(v->newest->hash, newest) : "", "inForceHash",
+		v->force ? hex(v->force->hash, force) : "", "pending", v->why, "refused",
+		v->refused);
+	json_object_set_new(j, "proxies",
+		json_pack("{s:i, s:i, s:i, s:o}", "concerned", (int)r.concerned, "inForce",
+			(int)r.in_force, "behind", (int)r.behind, "lagging", lagging_of(&r)));
+	json_object_set_new(j, "notes", notes_of(a->p, v->id));
+	json_array_append_new(a->out, j);
+}
+
+static const char *given(const char *s)
+{
+	return s && *s ? s : NULL;
+}
+
+static void page(void *ctx, struct mt_http_req *req)
+{
+	const struct pilot *p = ctx;
+	const char *kind = given(mt_http_query(req, "kind"));
+	const struct mt_kind *k = kind ? mt_kind_by_name(kind) : NULL;
+	struct mt_err err;
+
+	if (kind && !k) {
+		mt_fail(&err, MT_NOT_FOUND, "kind", "no kind is called %s", kind);
+		mt_http_reply_err(req, &err);
+		return;
+	}
+	struct ask a = { .p = p,
+		.kind = k ? k->kind : NULL,
+		.ns = given(mt_http_query(req, "ns")),
+		.name = given(mt_http_query(req, "name")),
+		.reach = push_reach_new(p->push),
+		.out = json_array() };
+	pilot_inforce_views(p->inforce, add, &a);
+	push_reach_free(a.reach);
+	json_t *kinds = json_array();
+	size_t n;
+	const enum mt_kind_id *read = pilot_config_kinds(&n);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(kinds, json_string(mt_kinds[read[i]].kind));
+	mt_http_reply_json(req, 200,
+		json_pack("{s:I, s:o, s:o}", "pending",
+			(json_int_t)pilot_inforce_pending(p->inforce), "objects", a.out, "kinds",
+			kinds));
+}
+
+int pilot_status_start(struct mt_daemon *d, void *self, struct mt_err *err)
+{
+	(void)err;
+	mt_daemon_debug(d, "status",
+		"[?kind=KIND&ns=NAMESPACE&name=NAME] objects: what is in force of each, on how many "
+		"proxies, what it waits for",
+		page, self);
+	return 0;
+}
