@@ -60,7 +60,7 @@ static void services(struct rig *r, struct pilot_services_in *out)
 	struct mt_err err = { 0 };
 	for (size_t i = 0; i < r->svcs.n; i++)
 		ck_assert_int_eq(pilot_service_entry(r->svcs.v[i],
-					 pilot_ids_of(r->ids, r->svcs.v[i]), out, &err),
+					 pilot_ids_of(r->ids, r->svcs.v[i]), NULL, 0, out, &err),
 			0);
 }
 
