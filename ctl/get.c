@@ -8,6 +8,7 @@
 #include "ctl/ctl.h"
 #include "ctl/http.h"
 #include "ctl/objects.h"
+#include "ctl/status.h"
 #include "ctl/table.h"
 
 static const char *meta(json_t *o, const char *key)
@@ -35,7 +36,30 @@ static void age(json_t *o, char *buf, size_t n)
 		snprintf(buf, n, "%lldd", (long long)(s / 86400));
 }
 
-static void print_table(json_t *items)
+/* Where it is in force, and why not. */
+static void wide_cells(struct ctl_table *t, json_t *page, json_t *o)
+{
+	const char *kind = json_string_value(json_object_get(o, "kind"));
+	json_t *e = ctl_status_find(page, kind, meta(o, "namespace"), meta(o, "name"));
+
+	if (!e) {
+		ctl_table_cell(t, "");
+		ctl_table_cell(t, "");
+		ctl_table_cell(t, ctl_status_reads(page, kind) ? "Pilot has no such object" : "");
+		return;
+	}
+	MT_AUTO(mt_strfreep) char *why = NULL;
+	const char *state = ctl_status_state(e, &why);
+	json_t *proxies = json_object_get(e, "proxies");
+	ctl_table_cell(t, state);
+	ctl_table_cellf(t, "%lld/%lld",
+		(long long)json_integer_value(json_object_get(proxies, "inForce")),
+		(long long)json_integer_value(json_object_get(proxies, "concerned")));
+	ctl_table_cell(t, why);
+}
+
+/* page: Pilot's word on them, NULL none. */
+static void print_table(json_t *items, json_t *page)
 {
 	struct ctl_table t;
 	json_t *o;
@@ -46,7 +70,9 @@ static void print_table(json_t *items)
 		fprintf(stderr, "nothing of that kind is in force\n");
 		return;
 	}
-	ctl_table_start(&t, "NAMESPACE|KIND|NAME|GEN|AGE");
+	ctl_table_start(&t,
+		page ? "NAMESPACE|KIND|NAME|GEN|AGE|STATE|PROXIES|WHY"
+		     : "NAMESPACE|KIND|NAME|GEN|AGE");
 	json_array_foreach(items, i, o)
 	{
 		age(o, when, sizeof(when));
@@ -57,6 +83,8 @@ static void print_table(json_t *items)
 			(long long)json_integer_value(
 				json_object_get(json_object_get(o, "metadata"), "generation")));
 		ctl_table_cell(&t, when);
+		if (page)
+			wide_cells(&t, page, o);
 	}
 	ctl_table_print(&t);
 }
@@ -67,7 +95,7 @@ static void print_yaml(json_t *o)
 	printf("%s", text);
 }
 
-static void show(json_t *doc, const char *output)
+static void show(json_t *doc, const char *output, json_t *page)
 {
 	json_t *items = json_object_get(doc, "items"), *o;
 	size_t i;
@@ -84,12 +112,25 @@ static void show(json_t *doc, const char *output)
 			print_yaml(o);
 		}
 	} else if (items) {
-		print_table(items);
+		print_table(items, page);
 	} else {
 		json_t *one = json_pack("[O]", doc);
-		print_table(one);
+		print_table(one, page);
 		json_decref(one);
 	}
+}
+
+static int show_with(json_t *doc, const struct object_options *v)
+{
+	struct mt_err err = { 0 };
+	json_t *page = NULL;
+
+	if (strcmp(v->output, "wide") == 0 &&
+		ctl_status_get(v->pilot, NULL, "", "", &page, &err) < 0)
+		return ctl_fail("get", &err);
+	show(doc, v->output, page);
+	json_decref(page);
+	return 0;
 }
 
 static int get(const struct object_options *v, const struct mt_kind *k, const char *name)
@@ -103,9 +144,9 @@ static int get(const struct object_options *v, const struct mt_kind *k, const ch
 
 	if (ctl_http_where(ctl_http_json("GET", url, &doc, &err), "Galley", "--galley", &err) < 0)
 		return ctl_fail("get", &err);
-	show(doc, v->output);
+	int r = show_with(doc, v);
 	json_decref(doc);
-	return 0;
+	return r;
 }
 
 /* Every kind that has objects, one after the other. */
@@ -119,9 +160,9 @@ static int get_all(const struct object_options *v)
 
 	if (ctl_http_where(ctl_http_json("GET", url, &doc, &err), "Galley", "--galley", &err) < 0)
 		return ctl_fail("get", &err);
-	show(doc, v->output);
+	int r = show_with(doc, v);
 	json_decref(doc);
-	return 0;
+	return r;
 }
 
 int ctl_get(int argc, char **argv)
@@ -130,8 +171,8 @@ int ctl_get(int argc, char **argv)
 	struct mt_options *o = NULL;
 	const char *const *rest;
 	int r = ctl_object_options("get",
-		"meltemi get [KIND [NAME]] [-n NAMESPACE] [-o yaml|json]: what is in force.", argc,
-		argv, &v, &o);
+		"meltemi get [KIND [NAME]] [-n NAMESPACE] [-o wide|yaml|json]: what is in force.",
+		argc, argv, &v, &o);
 
 	if (!o)
 		return r;

@@ -36,7 +36,8 @@ static char *lengthen(char *arg)
 
 static bool known_output(const char *s)
 {
-	return strcmp(s, "table") == 0 || strcmp(s, "yaml") == 0 || strcmp(s, "json") == 0;
+	return strcmp(s, "table") == 0 || strcmp(s, "wide") == 0 || strcmp(s, "yaml") == 0 ||
+		strcmp(s, "json") == 0;
 }
 
 int ctl_object_options(const char *command, const char *usage, int argc, char **argv,
@@ -58,7 +59,8 @@ int ctl_object_options(const char *command, const char *usage, int argc, char **
 		r = mt_options_parse(
 			"ctl", usage, rows, MT_ARRAY_SIZE(rows), v, argc, argv, ret_o, &err);
 	if (r == 0 && !known_output(v->output)) {
-		r = mt_fail(&err, MT_INVALID, "-o", "\"%s\" is not table, yaml or json", v->output);
+		r = mt_fail(&err, MT_INVALID, "-o", "\"%s\" is not table, wide, yaml or json",
+			v->output);
 		mt_options_free(*ret_o);
 		*ret_o = NULL;
 	}

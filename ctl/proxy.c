@@ -32,6 +32,24 @@ static const char *text(json_t *o, const char *key)
 
 /* ---- proxy-status ---- */
 
+/* "SYNCED 3s": and for how long, since it was sent or acknowledged. */
+static void status_cell(struct ctl_table *t, json_t *type)
+{
+	const char *status = text(type, "status");
+	json_t *age = json_object_get(
+		type, strcmp(status, "SYNCED") == 0 ? "acked_age_ms" : "sent_age_ms");
+	long long s = (long long)json_integer_value(age) / 1000;
+
+	if (!age)
+		ctl_table_cell(t, status);
+	else if (s < 120)
+		ctl_table_cellf(t, "%s %llds", status, s);
+	else if (s < 7200)
+		ctl_table_cellf(t, "%s %lldm", status, s / 60);
+	else
+		ctl_table_cellf(t, "%s %lldh", status, s / 3600);
+}
+
 static void print_status(json_t *proxies)
 {
 	static const char *const types[] = { "CDS", "EDS", "LDS", "RDS" };
@@ -45,9 +63,7 @@ static void print_status(json_t *proxies)
 		ctl_table_cell(&table, text(p, "proxy"));
 		ctl_table_cell(&table, text(p, "envoy"));
 		for (t = 0; t < MT_ARRAY_SIZE(types); t++)
-			ctl_table_cell(&table,
-				text(json_object_get(json_object_get(p, "types"), types[t]),
-					"status"));
+			status_cell(&table, json_object_get(json_object_get(p, "types"), types[t]));
 		ctl_table_cell(&table, text(p, "identity"));
 	}
 	ctl_table_print(&table);

@@ -76,7 +76,7 @@ def test_a_folder_with_one_bad_file_changes_nothing(ctl, galley, tmp):
     (["apply", "-n", "x", "-f", "a.yaml"], 2, "-n: "),
     (["apply", "-f", "nosuch.yaml"], 1, "nosuch.yaml: cannot open"),
     (["get", "virtualservics"], 2, "did you mean virtualservices?"),
-    (["get", "virtualservice", "-o", "yml"], 2, "is not table, yaml or json"),
+    (["get", "virtualservice", "-o", "yml"], 2, "is not table, wide, yaml or json"),
     (["get", "virtualservice", "none"], 1, "no VirtualService default/none"),
     (["get", "gateways"], 0, "nothing"),
     (["delete"], 2, "KIND NAME"),

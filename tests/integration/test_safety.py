@@ -1,13 +1,14 @@
 """Nothing that is applied in the wrong order, or that a proxy refuses, costs a request."""
 import itertools
-import json
+import signal
 import subprocess
 
 import pytest
+import yaml
 
 from mesh import Mesh, load
 from test_traffic import destination_rule, to, virtual_service
-from util import BIN, http_request, wait_for
+from util import BIN, http_request
 
 
 class World:
@@ -61,12 +62,15 @@ class World:
                              not self.status("DestinationRule", "reviews"), what="no rules")
         self.both()
 
-    def ctl(self, *args, stdin=None):
-        where = {"wait": ["--pilot", f"http://{self.mesh.monitor['pilot']}"],
-                 "proxy-status": ["--pilot", f"http://{self.mesh.monitor['pilot']}"]}[args[0]]
-        return subprocess.run([BIN / "meltemi", *map(str, args), *where], input=stdin, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
-                              check=False)
+    def ctl(self, *args, objects=None):
+        """`meltemi`, with objects on its standard input."""
+        where = ["--pilot", f"http://{self.mesh.monitor['pilot']}"]
+        if args[0] == "get":
+            where += ["--galley", f"http://{self.mesh.monitor['galley']}"]
+        return subprocess.run(
+            [BIN / "meltemi", *map(str, args), *where], text=True, timeout=60, check=False,
+            input=yaml.safe_dump_all(objects or []), stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
 
 
 @pytest.fixture(scope="module", params=["delta", "sotw"])
@@ -267,3 +271,59 @@ def test_the_culprit_of_several(world):
     assert w.client.get("shop").status == 200
     assert not w.status("VirtualService", "reviews")["refused"]
     w.mesh.expect_nacks()
+
+
+def test_wait_and_status_commands(world):
+    w = world
+    rules = [dr("v1", "v2"), vs("v2")]
+    done = w.ctl("wait", "-f", "-", "--timeout", "200ms", objects=rules)
+    assert done.returncode == 1 and "Pilot has no such object" in done.stdout, done.stdout
+
+    w.write("vs", rules[1])
+    w.waits("VirtualService", "reviews", "subset v2")
+    done = w.ctl("wait", "-f", "-", "--timeout", "200ms", objects=rules)
+    assert done.returncode == 1, done.stdout
+    assert "VirtualService default/reviews: pending: spec.http[0].route[0]: no destination rule " \
+           "has subset v2 of reviews.default.svc.cluster.local" in done.stdout, done.stdout
+    shown = w.ctl("get", "virtualservice", "reviews", "-o", "wide").stdout
+    assert "pending" in shown and "no destination rule has subset v2" in shown, shown
+
+    w.write("dr", rules[0])
+    done = w.ctl("wait", "-f", "-", objects=rules)
+    assert done.returncode == 0, done.stdout
+    # Live everywhere means so: the next request obeys.
+    assert {w.version() for _ in range(8)} == {"v2"} == {w.version(w.other) for _ in range(8)}
+    assert "in force on 5 of the 5 proxies" in done.stdout, done.stdout
+    assert "in force  5/5" in w.ctl("get", "virtualservice", "reviews", "-o", "wide").stdout
+    shown = w.ctl("proxy-status").stdout.splitlines()
+    assert len(shown) == 6 and all(line.count("SYNCED ") == 4 for line in shown[1:]), shown
+
+    w.write("vs", bad_vs(subset="v1"))
+    w.mesh.eventually(lambda: (w.status("VirtualService", "reviews") or {}).get("refused"),
+                      what="refused")
+    done = w.ctl("wait", "-f", "-", objects=[bad_vs(subset="v1")])
+    assert done.returncode == 1 and "refused: a proxy refused it" in done.stdout, done.stdout
+    w.mesh.expect_nacks()
+    assert w.ctl("wait").returncode == 2
+
+
+def test_a_stopped_proxy_holds_nothing_up_for_long(world):
+    """Whoever is asked first may be silent: another is asked, and the status says who is behind."""
+    w = world
+    stopped = [w.client, w.shop]
+    for x in stopped:
+        x.envoy.process.proc.send_signal(signal.SIGSTOP)
+    try:
+        w.write("vs", virtual_service("reviews", [{"directResponse": {"status": 222}}]))
+        w.mesh.eventually(lambda: w.other.get("reviews").status == 222, timeout=20,
+                          what="the change is in force where proxies answer")
+        status = w.status("VirtualService", "reviews")
+        assert status["state"] == "on its way" and status["proxies"]["inForce"] == 3, status
+        assert {x.split(".")[0] for x in status["proxies"]["lagging"]} == {
+            x.name for x in stopped}, status
+        assert w.ctl("proxy-status").stdout.count("STALE") >= 2
+    finally:
+        for x in stopped:
+            x.envoy.process.proc.send_signal(signal.SIGCONT)
+    w.mesh.eventually(lambda: w.status("VirtualService", "reviews")["state"] == "in force",
+                      what="... everywhere")
