@@ -17,9 +17,9 @@ int ctl_status_get(const char *pilot, const char *kind, const char *ns, const ch
 	json_t **ret, struct mt_err *err)
 {
 	MT_AUTO(mt_strfreep)
-	char *url =
-		kind ? mt_asprintf("%s/debug/status?kind=%s&ns=%s&name=%s", pilot, kind, ns, name)
-		     : mt_asprintf("%s/debug/status", pilot);
+	char *url = kind
+		? mt_asprintf("%s/debug/status?kind=%s&ns=%s&name=%s", pilot, kind, ns, name)
+		: mt_asprintf("%s/debug/status", pilot);
 	return ctl_http_where(ctl_http_json("GET", url, ret, err), "Pilot", "--pilot", err);
 }
 

@@ -378,9 +378,10 @@ bool pilot_inforce_find(struct pilot_inforce *f, enum mt_kind_id kind, const cha
 	struct pilot_inforce_view *ret)
 {
 	const struct item *it = mt_map_get(f->items[kind], key);
-	if (it)
-		*ret = view_of(it);
-	return it != NULL;
+	if (!it || (!it->newest && !it->force)) /* deleted, and about to be forgotten */
+		return false;
+	*ret = view_of(it);
+	return true;
 }
 
 void pilot_inforce_views(struct pilot_inforce *f,
@@ -389,7 +390,8 @@ void pilot_inforce_views(struct pilot_inforce *f,
 	for (int k = 0; k < MT_KIND_N; k++)
 		for (struct mt_map_it at = { 0 }; f->items[k] && mt_map_next(f->items[k], &at);) {
 			const struct pilot_inforce_view v = view_of(at.value);
-			fn(ctx, &v);
+			if (v.newest || v.force)
+				fn(ctx, &v);
 		}
 }
 

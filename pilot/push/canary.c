@@ -18,9 +18,11 @@
  * that it had, which the old resource may use); where it had none, it has none. The engine is told,
  * so that the objects behind it are blamed, and go back to the generation before (inforce.c).
  *
- * A canary that disconnects, or is silent for --canary-timeout, is replaced by another (a late answer
- * of the silent one still counts). Three that disconnected while they tried the same: condemned, it may
- * have ended them. Nobody answers: it goes to all, silence is no rejection.
+ * A canary that disconnects is replaced: by another of its view, or, since most views have one proxy
+ * only, by another view that waits for the same. After two in a row the next one is asked only after
+ * --canary-timeout, because what is tried may be what ends them. One that is silent for that time is
+ * replaced likewise (a late answer still counts); when nobody has answered after three times as long,
+ * it goes to all: silence is no rejection.
  *
  * What a new class has at first is not tried: there is nothing to keep; but proxies that came from
  * another class keep what they had there first (view.c, inherit()). */
@@ -37,7 +39,7 @@
 
 static struct mt_log_scope scope = MT_LOG_SCOPE("canary");
 
-enum { LOST_MAX = 3, SILENT_MAX = 3, TICK_MS = 50 };
+enum { LOST_MAX = 2, SILENT_MAX = 3, TICK_MS = 50 };
 
 /* ---- what a view should have ---- */
 
@@ -58,6 +60,7 @@ struct filter {
 	const struct push_view *v;
 	const char *envoy;
 	int table;
+	bool tell;
 	MT_VEC(struct mt_res *) back; /* what was there instead; references */
 	MT_VEC(const char *) none;    /* there was nothing */
 };
@@ -68,8 +71,9 @@ static void keep_old(void *ctx, struct mt_res *was, struct mt_res *is)
 	if (push_verdict_of(f->c->verdicts, is->hash, f->envoy) != PUSH_BAD)
 		return;
 	/* Known to be refused, and here it is again: whoever brought it now is to blame. */
-	tell_refused(f->c, f->v, is, push_type_of(f->table), NULL,
-		push_verdict_words(f->c->verdicts, is->hash, f->envoy));
+	if (f->tell)
+		tell_refused(f->c, f->v, is, push_type_of(f->table), NULL,
+			push_verdict_words(f->c->verdicts, is->hash, f->envoy));
 	if (was)
 		mt_vec_push(&f->back, mt_res_ref(was));
 	else
@@ -77,10 +81,10 @@ static void keep_old(void *ctx, struct mt_res *was, struct mt_res *is)
 }
 
 /* Condemned resources exchanged. A new reference. */
-static struct mt_set *without_bad(
-	struct push_canary *c, struct push_view *v, int table, const char *envoy, bool *any)
+static struct mt_set *without_bad(struct push_canary *c, struct push_view *v, int table,
+	const char *envoy, bool fresh, bool *any)
 {
-	struct filter f = { .c = c, .v = v, .envoy = envoy, .table = table };
+	struct filter f = { .c = c, .v = v, .envoy = envoy, .table = table, .tell = fresh };
 	struct mt_set *set = v->pinned[table];
 	mt_set_each_changed(v->made_of[table], set, keep_old, &f);
 	struct mt_set *out = mt_set_ref(set);
@@ -100,15 +104,16 @@ static void replace(struct mt_set **at, struct mt_set *by) /* takes the referenc
 	*at = by;
 }
 
-/* The pinned sets as they may be: new references. */
-static void wanted(struct push_canary *c, struct push_view *v, struct mt_set *want[PILOT_TABLES])
+/* The pinned sets as they may be: new references. fresh: they have just been pinned. */
+static void wanted(
+	struct push_canary *c, struct push_view *v, bool fresh, struct mt_set *want[PILOT_TABLES])
 {
 	char envoy[32];
 	bool kept = false;
 	push_envoy_of(v, envoy);
 	for (int t = 0; t < PILOT_TABLES; t++)
 		want[t] = push_verdicts_bad(c->verdicts) && push_gated(t)
-			? without_bad(c, v, t, envoy, &kept)
+			? without_bad(c, v, t, envoy, fresh, &kept)
 			: mt_set_ref(v->pinned[t]);
 	for (int t = 0; kept && t < PILOT_TABLES; t++)
 		if (t == PILOT_CLUSTERS || t == PILOT_CLUSTERS_INBOUND || t == PILOT_ENDPOINTS) {
@@ -195,21 +200,20 @@ static void begin(struct push_canary *c, struct push_view *v)
 }
 
 /* True when the view has all that was pinned. */
-static bool advance(struct push_canary *c, struct push_view *v)
+static bool advance(struct push_canary *c, struct push_view *v, bool fresh)
 {
 	struct mt_set *want[PILOT_TABLES];
 	struct push_changes found = { 0 };
-	wanted(c, v, want);
+	wanted(c, v, fresh, want);
 	size_t untried = c->s.canary ? push_changes_find(c, v, want, &found) : 0;
 	bool clear = !found.n;
 	if (clear) {
 		if (v->trial)
 			push_trial_end(c, v->trial, true);
 		approve(c, v, want);
-		unref_all(v->pinned);
 	} else {
 		hold(c, v);
-		if (untried && !v->trial)
+		if (untried && !v->trial && mt_mono(mt_loop_clock(c->o.loop)) >= c->quiet_until)
 			push_trial_start(c, v, want, &found);
 	}
 	push_changes_clear(&found);
@@ -217,10 +221,11 @@ static bool advance(struct push_canary *c, struct push_view *v)
 	return clear;
 }
 
+/* Was all that the classes have pinned already (and, as it is not held, decided)? */
 static bool has_newest(const struct push_view *v)
 {
 	for (int t = 0; t < PILOT_TABLES; t++)
-		if (v->made_of[t] != v->classes[t]->set)
+		if (v->pinned[t] != v->classes[t]->set)
 			return false;
 	return true;
 }
@@ -233,12 +238,12 @@ void push_canary_view(struct push_canary *c, struct push_view *v, int64_t made_n
 		begin(c, v);
 	}
 	/* What was pinned first, then what came since. */
-	if (v->held && !advance(c, v))
+	if (v->held && !advance(c, v, false))
 		return;
 	if (has_newest(v))
 		return;
 	pin(v, made_ns);
-	advance(c, v);
+	advance(c, v, true);
 }
 
 /* ---- trials that need somebody ---- */
@@ -264,27 +269,36 @@ static void let_pass(struct push_canary *c, struct push_trial *t)
 	push_trial_end(c, t, true);
 }
 
+/* Others may try it as well; the view keeps its trial, for a late answer. */
+static void give_up(struct push_canary *c, struct push_trial *t)
+{
+	t->given_up = true;
+	push_trial_forget(c, t);
+	c->moved = true;
+}
+
 /* The canary is gone or silent. */
 static void look_after(struct push_canary *c, struct push_trial *t, int64_t now)
 {
-	bool silent = t->canary && now - t->started_ns >= c->s.canary_timeout_ns;
-	if (t->canary && !silent)
+	int64_t age = now - t->started_ns;
+	if (!t->canary && now < c->quiet_until)
 		return;
-	if (t->lost >= LOST_MAX) {
-		char words[64];
-		snprintf(words, sizeof(words), "%d proxies disconnected while they tried it",
-			LOST_MAX);
-		for (size_t i = 0; i < t->changes.n; i++)
-			condemn(c, t, &t->changes.v[i], NULL, words);
-		push_trial_end(c, t, false);
+	if (!t->canary) {
+		if (!push_trial_next(c, t))
+			push_trial_end(c, t, false);
 		return;
 	}
-	if (silent)
-		mt_log_warn(&scope, "canary is silent, another proxy is asked",
-			MT_S("proxy", t->canary->claimed->node_id));
-	if (t->ntried >= SILENT_MAX + LOST_MAX || (silent && ++t->silent >= SILENT_MAX) ||
-		!push_trial_next(c, t))
-		let_pass(c, t);
+	if (t->given_up) {
+		if (age >= SILENT_MAX * c->s.canary_timeout_ns)
+			let_pass(c, t);
+		return;
+	}
+	if (age < c->s.canary_timeout_ns)
+		return;
+	mt_log_warn(&scope, "canary is silent, another proxy is asked",
+		MT_S("proxy", t->canary->claimed->node_id));
+	if (!push_trial_next(c, t))
+		give_up(c, t);
 }
 
 /* ---- events ---- */
@@ -322,6 +336,7 @@ void push_canary_event(struct push_canary *c, struct push_proxy *x, const struct
 	struct push_trial *t = x->view ? x->view->trial : NULL;
 	if (!t || !push_trial_has(t, x) || ev->snapshot_id < t->first_id)
 		return;
+	c->lost = 0;
 	if (ev->kind == MT_XDS_SETTLED)
 		settled(c, t);
 	else if (ev->kind == MT_XDS_NACK)
@@ -335,11 +350,12 @@ static void leave(struct push_canary *c, struct push_proxy *x, bool gone)
 	struct push_trial *t = v ? v->trial : NULL;
 	if (!t)
 		return;
+	if (gone && t->canary == x && ++c->lost >= LOST_MAX)
+		c->quiet_until = mt_mono(mt_loop_clock(c->o.loop)) + c->s.canary_timeout_ns;
 	if (v->n == 1) {
 		push_trial_end(c, t, true);
 	} else if (t->canary == x) {
 		t->canary = NULL;
-		t->lost += gone;
 		c->moved = true;
 	}
 }

@@ -270,10 +270,15 @@ void push_canary_again(struct push_canary *c, struct push_proxy *x)
 	mt_snapshot_unref(snap);
 }
 
-void push_trial_end(struct push_canary *c, struct push_trial *t, bool good)
+void push_trial_forget(struct push_canary *c, const struct push_trial *t)
 {
 	for (size_t i = 0; i < t->changes.n; i++)
 		forget(c, t, t->changes.v[i].res);
+}
+
+void push_trial_end(struct push_canary *c, struct push_trial *t, bool good)
+{
+	push_trial_forget(c, t);
 	t->view->trial = NULL;
 	for (struct push_proxy *x = t->view->first; x; x = x->view_next) {
 		if (!push_trial_has(t, x))

@@ -25,7 +25,8 @@ struct push_trial {
 	struct push_view *view;
 	struct push_proxy *canary;      /* NULL: gone, to be replaced */
 	uint64_t tried[PUSH_TRIED_MAX]; /* ids of subs that were given it */
-	unsigned ntried, lost, silent;
+	unsigned ntried;
+	bool given_up;     /* nobody of the view answers: other views may try the same */
 	uint64_t first_id; /* its first snapshot: answers to older ones do not count */
 	int64_t started_ns;
 	char envoy[32];
@@ -40,6 +41,8 @@ struct push_canary {
 	struct push_verdicts *verdicts;
 	struct mt_timer *timer;
 	uint64_t settled_id; /* the last snapshot when nothing was held back */
+	unsigned lost;       /* canaries in a row that disconnected */
+	int64_t quiet_until; /* no new trial before */
 	bool busy;
 	bool moved; /* verdicts or trials changed: look at held views again */
 };
@@ -73,6 +76,8 @@ bool push_trial_next_group(struct push_canary *c, struct push_trial *t);
 bool push_trial_suspect(struct push_canary *c, struct push_trial *t, enum push_type type);
 /* Splits the group that is being tried, and tries a half. */
 void push_trial_halve(struct push_canary *c, struct push_trial *t);
+/* What is undecided is untried again. */
+void push_trial_forget(struct push_canary *c, const struct push_trial *t);
 /* Unless it is good (and the view goes there at once, or there is no view any more), proxies that have
  * it get the view's snapshot again; what is undecided is untried again. Frees it. */
 void push_trial_end(struct push_canary *c, struct push_trial *t, bool good);

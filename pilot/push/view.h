@@ -12,7 +12,7 @@ struct push_view {
 	struct mt_set *made_of[PILOT_TABLES]; /* what snap's sets were made from; references */
 	bool held;            /* its classes have newer sets that nobody has accepted yet */
 	uint64_t approved_id; /* the last snapshot that had all that its classes had */
-	/* canary.c: what is being decided while it is held, since when; the trial, NULL none */
+	/* canary.c: what is being decided while it is held, else what was; since when; the trial */
 	struct mt_set *pinned[PILOT_TABLES];
 	int64_t pinned_ns, newest_ns;
 	struct push_trial *trial;

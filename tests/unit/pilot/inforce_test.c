@@ -362,6 +362,9 @@ START_TEST(test_survives_a_restart)
 	ck_assert_ptr_nonnull(strstr(v.why, "no service c"));
 	in_force(r, VS("new"), NULL, "");
 	ck_assert_str_eq(see(r, VS("new")).refused, "words");
+	change(r, ROUTE_NAMED("new", "a", ""), true); /* gone at once for who asks */
+	struct pilot_inforce_view gone;
+	ck_assert(!pilot_inforce_find(r->f, VS("new"), &gone));
 	del(r, ROUTE("c", ""));
 	ck_assert_ptr_null(see(r, VS("r")).force);
 	rig_free(r);
