@@ -7,6 +7,7 @@
 #include "common/base/strs.h"
 #include "common/schema/node.h"
 #include "common/schema/pb_decode.h"
+#include "common/schema/pb_merge.h"
 #include "common/schema/pb_types.h"
 
 enum { JSON_DEPTH_MAX = 64 };
@@ -62,12 +63,12 @@ ProtobufCMessage *mt_pb_dup(const ProtobufCMessage *m, struct mt_arena *a)
 	return copy;
 }
 
-ProtobufCMessage *mt_pb_from_json(const ProtobufCMessageDescriptor *d, const json_t *j,
-	const char *path, struct mt_arena *a, struct mt_diags *diags)
+static ProtobufCMessage *from_json(const ProtobufCMessageDescriptor *d, const json_t *j,
+	const char *path, bool open, struct mt_arena *a, struct mt_diags *diags)
 {
 	struct mt_arena *scratch = mt_arena_new(0);
 	struct mt_node *n = mt_node_from_json(j, scratch, JSON_DEPTH_MAX);
-	struct mt_pb_decode dec = { .a = a, .diags = diags };
+	struct mt_pb_decode dec = { .a = a, .diags = diags, .open = open };
 	struct mt_path root = { NULL, path, 0 };
 	size_t errors = diags->errors;
 	ProtobufCMessage *m = NULL;
@@ -79,6 +80,18 @@ ProtobufCMessage *mt_pb_from_json(const ProtobufCMessageDescriptor *d, const jso
 		m = mt_pb_decode(&dec, d, n, path ? &root : NULL);
 	mt_arena_free(scratch);
 	return diags->errors > errors ? NULL : m;
+}
+
+ProtobufCMessage *mt_pb_from_json(const ProtobufCMessageDescriptor *d, const json_t *j,
+	const char *path, struct mt_arena *a, struct mt_diags *diags)
+{
+	return from_json(d, j, path, false, a, diags);
+}
+
+ProtobufCMessage *mt_pb_from_json_open(const ProtobufCMessageDescriptor *d, const json_t *j,
+	const char *path, struct mt_arena *a, struct mt_diags *diags)
+{
+	return from_json(d, j, path, true, a, diags);
 }
 
 static int type_cmp(const void *key, const void *item)

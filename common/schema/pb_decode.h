@@ -20,6 +20,7 @@ struct mt_pb_decode {
 	const char *file;
 	const char *object;             /* title for diagnostics; may be NULL */
 	struct mt_places_build *places; /* NULL: not wanted */
+	bool open;         /* an Any of a type that is not known becomes a TypedStruct */
 	bool bare_strings; /* a bare number or boolean is taken as its text: template instances,
 			      whose strings are expressions */
 };

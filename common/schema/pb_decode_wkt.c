@@ -12,6 +12,7 @@
 #include "google/protobuf/duration.pb-c.h"
 #include "google/protobuf/struct.pb-c.h"
 #include "google/protobuf/timestamp.pb-c.h"
+#include "xds/type/v3/type.pb-c.h"
 
 static ProtobufCMessage *decode_duration(
 	struct mt_pb_decode *d, const struct mt_node *n, const struct mt_path *path)
@@ -178,6 +179,23 @@ static ProtobufCMessage *decode_struct(
 	return s ? &s->base : NULL;
 }
 
+/* All but "@type" is the value. */
+static ProtobufCMessage *decode_typed_struct(struct mt_pb_decode *d, const char *url,
+	const struct mt_node *n, const struct mt_path *path)
+{
+	struct mt_node rest = *n;
+	Xtype__TypedStruct *t =
+		(Xtype__TypedStruct *)mt_pb_new(&xtype__typed_struct__descriptor, d->a);
+	rest.n = 0;
+	rest.pairs = MT_ANEWN(d->a, struct mt_pair, n->n);
+	for (uint32_t i = 0; i < n->n; i++)
+		if (strcmp(n->pairs[i].key, "@type") != 0)
+			rest.pairs[rest.n++] = n->pairs[i];
+	t->type_url = mt_arena_strdup(d->a, url);
+	t->value = (Google__Protobuf__Struct *)decode_struct(d, &rest, path);
+	return t->value ? &mt_pb_any(d->a, &t->base)->base : NULL;
+}
+
 static ProtobufCMessage *decode_any(
 	struct mt_pb_decode *d, const struct mt_node *n, const struct mt_path *path)
 {
@@ -190,7 +208,10 @@ static ProtobufCMessage *decode_any(
 		mt_pb_fault(d, (int)n->line, n->col, path, "an Any needs \"@type\"");
 		return NULL;
 	}
-	if (!(desc = mt_pb_type(type->s))) {
+	desc = mt_pb_type(type->s);
+	if (!desc && d->open)
+		return decode_typed_struct(d, type->s, n, path);
+	if (!desc) {
 		mt_pb_fault(
 			d, (int)type->line, type->col, path, "unknown type \"%.200s\"", type->s);
 		return NULL;

@@ -18,7 +18,7 @@
 #include "common/base/strs.h"
 #include "common/base/vec.h"
 #include "istio/security/v1beta1/security.pb-c.h"
-#include "pilot/model/index.h"
+#include "pilot/model/envoy_filter.h"
 
 typedef Nw__HTTPMatchRequest__SourceLabelsEntry kv_entry; /* all map<string,string> look like it */
 
@@ -51,6 +51,32 @@ static void add_vs(struct pilot_index *ix, struct keys *k, const Nw__VirtualServ
 				s->tls[i]->match[m]->n_source_labels);
 }
 
+static void add_patch(
+	struct pilot_index *ix, struct keys *labels, struct keys *meta, const struct pilot_patch *p)
+{
+	const Nw__EnvoyFilter__ProxyMatch *m = p->match ? p->match->proxy : NULL;
+	add_keys(ix, labels, p->spec->workload_labels, p->spec->n_workload_labels);
+	if (p->spec->workload_selector)
+		add_keys(ix, labels, p->spec->workload_selector->labels,
+			p->spec->workload_selector->n_labels);
+	if (m)
+		add_keys(ix, meta, m->metadata, m->n_metadata);
+	if (m && !mt_str_empty(m->proxy_version))
+		mt_vec_apush(ix->arena, meta, "ISTIO_VERSION");
+}
+
+/* Sorts; each once. Returns how many. */
+static size_t unique(struct keys *k)
+{
+	size_t n = 0;
+	if (k->n > 1)
+		qsort(k->v, k->n, sizeof(*k->v), mt_strcmpp);
+	for (size_t i = 0; i < k->n; i++)
+		if (!n || strcmp(k->v[n - 1], k->v[i]) != 0)
+			k->v[n++] = k->v[i];
+	return n;
+}
+
 /* Tracers that name the service in their configuration take it from these. */
 static void add_service_names(struct pilot_index *ix, struct keys *k)
 {
@@ -72,7 +98,7 @@ static void add_service_names(struct pilot_index *ix, struct keys *k)
 
 void pilot_index_labels(struct pilot_index *ix)
 {
-	struct keys k = { 0 };
+	struct keys k = { 0 }, meta = { 0 };
 	for (size_t i = 0; i < ix->nvss; i++)
 		add_vs(ix, &k, ix->vss[i].spec);
 	for (size_t i = 0; i < ix->ngws; i++)
@@ -91,15 +117,13 @@ void pilot_index_labels(struct pilot_index *ix)
 		if (ix->telemetries[i].spec->selector)
 			add_keys(ix, &k, ix->telemetries[i].spec->selector->match_labels,
 				ix->telemetries[i].spec->selector->n_match_labels);
+	for (size_t i = 0; i < ix->npatches; i++)
+		add_patch(ix, &k, &meta, &ix->patches[i]);
+	ix->nmeta_keys = unique(&meta);
+	ix->meta_keys = meta.v;
 	add_service_names(ix, &k);
-	if (k.n > 1)
-		qsort(k.v, k.n, sizeof(*k.v), mt_strcmpp);
-	size_t n = 0;
-	for (size_t i = 0; i < k.n; i++)
-		if (!n || strcmp(k.v[n - 1], k.v[i]) != 0)
-			k.v[n++] = k.v[i];
+	ix->nlabel_keys = unique(&k);
 	ix->label_keys = k.v;
-	ix->nlabel_keys = n;
 }
 
 /* Values come from outside: lengths keep two different lists from spelling one text. */
@@ -114,6 +138,13 @@ static void key_labels(struct mt_buf *b, const struct pilot_index *ix, const str
 		const char *v = pilot_label(p->labels, p->nlabels, ix->label_keys[i]);
 		if (v)
 			text(b, ix->label_keys[i], v);
+	}
+	for (size_t i = 0; i < ix->nmeta_keys; i++) {
+		const char *v = pilot_label(p->meta, p->nmeta, ix->meta_keys[i]);
+		if (!v)
+			continue;
+		mt_buf_adds(b, " meta");
+		text(b, ix->meta_keys[i], v);
 	}
 }
 

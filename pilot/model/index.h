@@ -111,6 +111,11 @@ struct pilot_index {
 	size_t npolicies;
 	struct pilot_telemetry_obj *telemetries; /* oldest first */
 	size_t ntelemetries;
+	struct pilot_patch
+		*patches; /* in the order in which they apply: pilot/model/envoy_filter.h */
+	size_t npatches;
+	const char **meta_keys; /* of a node's metadata, mentioned by a patch, sorted */
+	size_t nmeta_keys;
 	uint64_t auth_hash;      /* of both */
 	const char **label_keys; /* mentioned by a selector, sorted */
 	size_t nlabel_keys;

@@ -66,6 +66,22 @@ static int read_labels(struct pilot_proxy *p, const Core__Node *n, struct mt_err
 	return 0;
 }
 
+/* Short texts alone: matches of patches ask for them. */
+static void read_meta(struct pilot_proxy *p, const Core__Node *n)
+{
+	const Google__Protobuf__Struct *s = n->metadata;
+	struct mt_kv *kv = MT_ANEWN(p->arena, struct mt_kv, PILOT_PROXY_META_MAX);
+	for (size_t i = 0; s && i < s->n_fields && p->nmeta < PILOT_PROXY_META_MAX; i++) {
+		const char *v = value_str(s->fields[i]->value);
+		if (!*v || strlen(v) > 256)
+			continue;
+		kv[p->nmeta].key = mt_arena_strdup(p->arena, s->fields[i]->key);
+		kv[p->nmeta++].value = mt_arena_strdup(p->arena, v);
+	}
+	qsort(kv, p->nmeta, sizeof(*kv), kv_cmp);
+	p->meta = kv;
+}
+
 static int add_ip(
 	struct pilot_proxy *p, const char **ips, const char *text, size_t n, struct mt_err *err)
 {
@@ -179,6 +195,7 @@ static int fill(struct pilot_proxy *p, const Core__Node *n, struct mt_err *err)
 			part[0]);
 	if ((r = read_ips(p, n, part[1], err)) < 0 || (r = read_labels(p, n, err)) < 0)
 		return r;
+	read_meta(p, n);
 	set_names(p, n, part);
 	set_workload(p, n);
 	set_version(p, n);
@@ -218,16 +235,15 @@ static void copy_text(struct mt_arena *a, const char **s)
 	*s = mt_arena_strdup(a, *s);
 }
 
-static void copy_labels(struct pilot_proxy *p, const struct mt_kv *labels, size_t n)
+static const struct mt_kv *copy_kv(struct mt_arena *a, const struct mt_kv *from, size_t n)
 {
-	struct mt_kv *kv = MT_ANEWN(p->arena, struct mt_kv, n + 1);
+	struct mt_kv *kv = MT_ANEWN(a, struct mt_kv, n + 1);
 	for (size_t i = 0; i < n; i++) {
-		kv[i].key = mt_arena_strdup(p->arena, labels[i].key);
-		kv[i].value = mt_arena_strdup(p->arena, labels[i].value);
+		kv[i].key = mt_arena_strdup(a, from[i].key);
+		kv[i].value = mt_arena_strdup(a, from[i].value);
 	}
 	qsort(kv, n, sizeof(*kv), kv_cmp);
-	p->labels = kv;
-	p->nlabels = n;
+	return kv;
 }
 
 struct pilot_proxy *pilot_proxy_with(const struct pilot_proxy *old, const struct mt_kv *labels,
@@ -251,7 +267,9 @@ struct pilot_proxy *pilot_proxy_with(const struct pilot_proxy *old, const struct
 	for (size_t i = 0; i < old->nips; i++)
 		ips[i] = mt_arena_strdup(a, old->ips[i]);
 	p->ips = ips;
-	copy_labels(p, labels ? labels : old->labels, labels ? nlabels : old->nlabels);
+	p->nlabels = labels ? nlabels : old->nlabels;
+	p->labels = copy_kv(a, labels ? labels : old->labels, p->nlabels);
+	p->meta = copy_kv(a, old->meta, old->nmeta);
 	return p;
 }
 

@@ -8,7 +8,7 @@
 #include "envoy/config/core/v3/core.pb-c.h"
 
 enum pilot_proxy_type { PILOT_SIDECAR, PILOT_ROUTER };
-enum { PILOT_PROXY_IPS_MAX = 16, PILOT_PROXY_LABELS_MAX = 128 };
+enum { PILOT_PROXY_IPS_MAX = 16, PILOT_PROXY_LABELS_MAX = 128, PILOT_PROXY_META_MAX = 64 };
 
 struct pilot_proxy {
 	struct mt_ref ref;
@@ -24,6 +24,8 @@ struct pilot_proxy {
 	bool ipv4, ipv6;
 	const struct mt_kv *labels; /* LABELS, sorted */
 	size_t nlabels;
+	const struct mt_kv *meta; /* metadata that is text, sorted; at most PILOT_PROXY_META_MAX */
+	size_t nmeta;
 	const char *cluster_id;      /* CLUSTER_ID; "" when not said, as all below */
 	const char *network;         /* NETWORK */
 	const char *node_name;       /* NODE_NAME */

@@ -10,6 +10,7 @@
 #include "common/base/strs.h"
 #include "istio/authentication/v1alpha1/authentication.pb-c.h"
 #include "istio/security/v1beta1/security.pb-c.h"
+#include "pilot/model/envoy_filter.h"
 #include "pilot/model/host.h"
 #include "pilot/model/index.h"
 
@@ -277,6 +278,8 @@ static void index_rest(struct pilot_index *ix, const struct pilot_world_in *in)
 		ix->sidecars[ix->nsidecars] = (struct pilot_sidecar){ c[ix->nsidecars].id,
 			c[ix->nsidecars].obj, (const Nw__Sidecar *)c[ix->nsidecars].obj->spec };
 	index_telemetry(ix, in);
+	n = of_type(ix, in, &nw__envoy_filter__descriptor, &c);
+	pilot_index_patches(ix, c, n);
 	ix->peers = index_auth(ix, in, &sec__peer_authentication__descriptor, &ix->npeers);
 	ix->policies = index_auth(ix, in, &authn__policy__descriptor, &ix->npolicies);
 }

@@ -7,6 +7,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/strs.h"
+#include "pilot/filter/patch.h"
 #include "pilot/filter/telemetry.h"
 #include "pilot/translate/cluster.h"
 #include "pilot/translate/endpoint.h"
@@ -39,6 +40,7 @@ struct pilot_job *pilot_job_new(
 		pilot_scope_inbound(j);
 	}
 	pilot_scope_telemetry(j);
+	pilot_scope_patches(j);
 	j->fp = mt_hash_mix(j->fp, j->telemetry.hash);
 	return j;
 }
@@ -60,6 +62,7 @@ static bool is_shared(enum pilot_how how, const void *what)
 	switch (how) {
 	case PILOT_HOW_CLUSTER:
 	case PILOT_HOW_CLUSTER_FIXED:
+	case PILOT_HOW_PATCHED:
 	case PILOT_HOW_ENDPOINTS: return true;
 	case PILOT_HOW_VHOST: return ((const struct pilot_vhost_ref *)what)->nvs == 0;
 	default: return false;
@@ -70,6 +73,8 @@ void pilot_plan_add(struct pilot_job *j, struct pilot_plan *p, const char *name,
 	enum pilot_how how, const void *what)
 {
 	uint64_t base = is_shared(how, what) ? j->fp_shared : j->fp;
+	if (j->npatches)
+		base = mt_hash_mix(base, pilot_patch_fp(j, how, name));
 	struct pilot_item it = { name, mt_hash_mix(fp, base), what, (uint8_t)how };
 	mt_vec_apush(j->a, p, it);
 }
@@ -260,6 +265,7 @@ void pilot_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret)
 	case PILOT_ROUTES: pilot_plan_routes(j, &p); break;
 	case PILOT_TABLES: break;
 	}
+	pilot_patch_plan(j, t, &p);
 	sort_plan(&p);
 	*ret = p;
 }
@@ -313,8 +319,10 @@ void pilot_build(struct pilot_job *j, const struct pilot_item *it, struct pilot_
 	case PILOT_HOW_LISTENER_IN:
 	case PILOT_HOW_LISTENER_GATEWAY: b.msg = pilot_build_listener(j, it); break;
 	case PILOT_HOW_ROUTE: b.msg = pilot_build_route(j, it); break;
+	case PILOT_HOW_PATCHED: b.msg = pilot_patch_added(j, it->what); break;
 	case PILOT_HOW_VHOST: b.msg = pilot_build_vhost(j, it); break;
 	}
+	pilot_patch_built(j, it, b.msg);
 	pilot_built_finish(j, &b);
 	*ret = b;
 }

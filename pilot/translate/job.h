@@ -78,6 +78,8 @@ struct pilot_job {
 	struct pilot_prov prov; /* of the resource that is being built */
 	bool pilot_in_gateway;
 	struct pilot_telemetry telemetry;
+	const struct pilot_patch **patches; /* for this proxy, in order */
+	size_t npatches;
 };
 
 enum pilot_how {
@@ -92,6 +94,7 @@ enum pilot_how {
 	PILOT_HOW_LISTENER_GATEWAY, /* struct pilot_gw_port */
 	PILOT_HOW_ROUTE,            /* struct pilot_route_ref */
 	PILOT_HOW_VHOST,            /* struct pilot_vhost_ref */
+	PILOT_HOW_PATCHED,          /* struct pilot_patch, whose value it is */
 };
 
 struct pilot_cluster_ref {

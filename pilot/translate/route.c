@@ -11,7 +11,7 @@
 #include "common/base/cidr.h"
 #include "common/base/hash.h"
 #include "common/base/strs.h"
-#include "pilot/filter/filter.h"
+#include "pilot/filter/patch.h"
 #include "pilot/translate/listener.h"
 #include "pilot/translate/names.h"
 
@@ -284,6 +284,7 @@ static void add_route(struct pilot_job *j, struct pilot_plan *p, struct pilot_ro
 		gateway_vhosts(&v);
 	else
 		sidecar_vhosts(&v);
+	pilot_patch_vhosts(j, rc);
 	uint64_t fp = v.ports;
 	for (size_t i = 0; i < rc->vhosts.n; i++)
 		fp = mt_hash_mix(fp, rc->vhosts.v[i].fp);
@@ -350,6 +351,7 @@ static Route__RouteConfiguration *header(struct pilot_job *j, const struct pilot
 	/* An explicit limit of the answer's size is Envoy's own 4 kB; rules may say more. */
 	m->max_direct_response_body_size_bytes = pb_u32(j->a, 1024 * 1024);
 	pilot_mixer_source_header(j, m);
+	pilot_patch_route_header(j, rc, m);
 	return m;
 }
 

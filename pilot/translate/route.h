@@ -33,6 +33,7 @@ struct pilot_vhost_ref {
 	const struct pilot_gw_server *server; /* gateway */
 	bool passthrough;                     /* ANY: goes on to where it was going */
 	bool require_tls;
+	const struct pilot_route_ref *rc; /* whose it is, when patches touch it; else NULL */
 };
 
 void pilot_plan_routes(struct pilot_job *j, struct pilot_plan *p);

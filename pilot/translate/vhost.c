@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/base/strs.h"
-#include "pilot/filter/filter.h"
+#include "pilot/filter/patch.h"
 #include "pilot/translate/listener.h"
 #include "pilot/translate/route.h"
 
@@ -111,7 +111,7 @@ static void any_routes(
 	pb_add(j->a, v, routes, r);
 }
 
-ProtobufCMessage *pilot_build_vhost(struct pilot_job *j, const struct pilot_item *it)
+static Route__VirtualHost *build(struct pilot_job *j, const struct pilot_item *it)
 {
 	const struct pilot_vhost_ref *ref = it->what;
 	Route__VirtualHost *v = pb_new(j->a, route__virtual_host);
@@ -126,7 +126,7 @@ ProtobufCMessage *pilot_build_vhost(struct pilot_job *j, const struct pilot_item
 		pilot_prov_add(j, ref->server->gw->id);
 	if (ref->kind == PILOT_VHOST_ANY) {
 		any_routes(j, ref, v);
-		return &v->base;
+		return v;
 	}
 	v->include_request_attempt_count = true;
 	struct routes o = { .j = j, .v = v };
@@ -139,5 +139,14 @@ ProtobufCMessage *pilot_build_vhost(struct pilot_job *j, const struct pilot_item
 	/* A virtual service without HTTP rules for this proxy says nothing about HTTP. */
 	if (!v->n_routes && ref->svc >= 0)
 		pb_add(j->a, v, routes, pilot_route_default(j, ref->svc, ref->port));
+	return v;
+}
+
+ProtobufCMessage *pilot_build_vhost(struct pilot_job *j, const struct pilot_item *it)
+{
+	if (it->how == PILOT_HOW_PATCHED)
+		return pilot_patch_added(j, it->what);
+	Route__VirtualHost *v = build(j, it);
+	pilot_patch_vhost(j, it->what, v);
 	return &v->base;
 }

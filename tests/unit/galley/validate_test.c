@@ -237,6 +237,34 @@ static const struct {
 	{ "MeshConfig", "{defaultConfig: {tracing: {sampling: 101, zipkin: {address: z}}}}",
 		"spec.defaultConfig.tracing.sampling: 101 is not between 0 and 100\n"
 		"spec.defaultConfig.tracing.zipkin.address: \"z\" is not HOST:PORT\n" },
+	/* EnvoyFilter */
+	{ "EnvoyFilter",
+		"{configPatches: [{applyTo: CLUSTER, patch: {operation: MERGE, value: {connect_timeout: 1s}}}]}",
+		"" },
+	{ "EnvoyFilter",
+		"{configPatches: [{}, {applyTo: CLUSTER}, {applyTo: CLUSTER, patch: {operation: INSERT_BEFORE, value: {name: a}}}, {applyTo: CLUSTER, match: {listener: {}}, patch: {operation: ADD, value: {type: STATIC}}}]}",
+		"spec.configPatches[0].applyTo: is missing\n"
+		"spec.configPatches[1].patch.operation: is missing\n"
+		"spec.configPatches[2].patch.operation: is not possible for CLUSTER\n"
+		"spec.configPatches[3].match.listener: is for listeners and what is in them\n"
+		"spec.configPatches[3].patch.value.name: is missing\n" },
+	{ "EnvoyFilter",
+		"{configPatches: [{applyTo: HTTP_FILTER, match: {proxy: {proxyVersion: '('}}, patch: {operation: INSERT_FIRST, value: {name: l, typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, x: 1}}}}]}",
+		"spec.configPatches[0].match.proxy.proxyVersion: bad pattern at character 2: missing closing parenthesis\n"
+		"spec.configPatches[0].patch.value.typed_config: unknown field \"x\" (of an extension: write it as xds.type.v3.TypedStruct, and Envoy decides)\n" },
+	{ "EnvoyFilter",
+		"{configPatches: [{applyTo: HTTP_FILTER, patch: {operation: ADD, value: {name: l, typed_config: {'@type': type.googleapis.com/envoy.unknown.v3.X, y: [1, {z: true}]}}}}]}",
+		"" },
+	{ "EnvoyFilter",
+		"{configPatches: [{applyTo: BOOTSTRAP, patch: {operation: MERGE, value: {x: 1}}}]}",
+		"~spec.configPatches[0].applyTo: has no effect: the agent writes the bootstrap\n" },
+	{ "EnvoyFilter",
+		"{filters: [{}, {filterName: envoy.buffer, filterType: HTTP, filterConfig: {bad: 1}, insertPosition: {index: AFTER}}, {filterName: mine, filterType: HTTP, filterConfig: {a: 1}}]}",
+		"spec.filters[0].filterName: is missing\n"
+		"spec.filters[0].filterType: is missing: HTTP or NETWORK\n"
+		"spec.filters[1].insertPosition.relativeTo: is missing\n"
+		"spec.filters[1].typedConfig: unknown field \"bad\"\n"
+		"spec.filters[2].typedConfig: an Any needs \"@type\"\n" },
 	/* Telemetry */
 	{ "Telemetry",
 		"{accessLogging: [{providers: [{name: a}], filter: {expression: x}}], tracing: [{randomSamplingPercentage: 0}]}",

@@ -1,0 +1,32 @@
+/* Patches of generated configuration, decoded once and in the order in which they apply: by priority,
+ * those of the root namespace first, then the oldest. Pure; threads: any. */
+#pragma once
+
+#include "istio/networking/v1alpha3/envoy_filter.pb-c.h"
+#include "pilot/model/index.h"
+
+typedef Nw__EnvoyFilter__ApplyTo pilot_apply_to;
+typedef Nw__EnvoyFilter__PatchContext pilot_patch_context;
+typedef Nw__EnvoyFilter__Patch__Operation pilot_patch_op;
+
+struct pilot_patch {
+	uint32_t id;
+	const struct mt_object *obj;
+	const char *path; /* "spec.configPatches[2]" */
+	uint64_t hash;    /* of the object, and which of its patches */
+	int32_t priority;
+	bool root; /* of the root namespace: for all */
+	pilot_apply_to to;
+	pilot_patch_context context;
+	pilot_patch_op op;
+	const Nw__EnvoyFilter *spec;
+	const Nw__EnvoyFilter__EnvoyConfigObjectMatch *match; /* NULL: anything */
+	const Nw__EnvoyFilter__DeprecatedListenerMatch *old;  /* 1.0's match; NULL: anything */
+	const char *target; /* filter, listener filter or route that it stands at; "" none */
+	const ProtobufCMessage *value; /* NULL: nothing to put */
+};
+
+/* For rules.c: fills index->patches; what cannot be read or has no meaning is noted and left out. */
+void pilot_index_patches(struct pilot_index *ix, const struct pilot_config *c, size_t n);
+/* The patch is for this proxy: namespace, labels, version, metadata. */
+bool pilot_patch_selects(const struct pilot_patch *p, const struct pilot_proxy *x);

@@ -1,0 +1,154 @@
+"""EnvoyFilter: patches that a real Envoy obeys, in today's form and in 1.0's."""
+import pytest
+
+from mesh import Mesh
+from util import http_request, wait_for
+
+API, DOMAIN = "networking.istio.io/v1alpha3", "default.svc.cluster.local"
+HCM = "envoy.filters.network.http_connection_manager"
+BASE = "type.googleapis.com/envoy.extensions.filters.http."
+
+
+def envoy_filter(name="patch", labels=None, **spec):
+    selector = {"workloadSelector": {"labels": labels}} if labels else {}
+    return {"apiVersion": API, "kind": "EnvoyFilter",
+            "metadata": {"name": name, "namespace": "default"}, "spec": {**selector, **spec}}
+
+
+def http_filter(operation, value, context="SIDECAR_INBOUND", stands_at=None):
+    chain = {"filter": {"name": HCM, **({"subFilter": {"name": stands_at}} if stands_at else {})}}
+    return {"applyTo": "HTTP_FILTER",
+            "match": {"context": context, "listener": {"filterChain": chain}},
+            "patch": {"operation": operation, "value": value}}
+
+
+def lua(code):
+    return {"name": "envoy.filters.http.lua", "typed_config": {
+        "@type": BASE + "lua.v3.Lua", "default_source_code": {"inline_string": code}}}
+
+
+class World:
+    def __init__(self, net, tmp, apps):
+        m = self.mesh = Mesh(net, tmp, apps)
+        self.client = m.workload("client")
+        self.server = m.workload("server")
+        self.other = m.workload("other")
+        m.start()
+
+    def filters(self, *objects):
+        self.mesh.apply("filters", list(objects))
+
+    def until(self, probe, what=""):
+        return self.mesh.eventually(probe, timeout=15, what=what)
+
+    def notes(self):
+        return http_request(self.mesh.monitor["pilot"], "/debug/push_status").json()["notes"]
+
+
+@pytest.fixture(scope="module")
+def world(net, tmp, apps):
+    w = World(net, tmp, apps)
+    yield w
+    w.mesh.stop()
+
+
+@pytest.fixture(autouse=True)
+def healthy(request, world):
+    world.filters()
+    yield
+    if getattr(request.node, "failed", False):
+        print(world.mesh.logs())
+    world.mesh.check()
+
+
+def test_lua_changes_an_answer(world):
+    """Only where the labels say; gone when the object is."""
+    code = "function envoy_on_response(h) h:headers():add('x-lua', 'was here') end"
+    world.filters(envoy_filter(labels={"app": "server"}, configPatches=[
+        http_filter("INSERT_BEFORE", lua(code), stands_at="envoy.filters.http.router")]))
+    world.until(lambda: world.client.get("server").headers.get("x-lua") == "was here")
+    assert "x-lua" not in world.client.get("other").headers
+    world.filters()
+    world.until(lambda: "x-lua" not in world.client.get("server").headers, "the filter is gone")
+
+
+def test_lua_as_1_0_wrote_it(world):
+    world.filters(envoy_filter(workloadLabels={"app": "server"}, filters=[{
+        "filterName": "envoy.lua", "filterType": "HTTP", "filterConfig": {
+            "defaultSourceCode": {"inlineString":
+                                  "function envoy_on_request(h) h:respond({[':status']='418'}, 'tea') end"}},
+        "listenerMatch": {"listenerType": "SIDECAR_INBOUND", "listenerProtocol": "HTTP"},
+        "insertPosition": {"index": "FIRST"}}]))
+    r = world.until(lambda: (r := world.client.get("server")).status == 418 and r)
+    assert r.text == "tea"
+    assert world.client.get("other").status == 200
+
+
+def test_local_rate_limit_by_typed_struct(world):
+    """An extension that travels as a TypedStruct: Envoy itself reads its fields."""
+    world.filters(envoy_filter(labels={"app": "server"}, configPatches=[http_filter(
+        "INSERT_FIRST", {"name": "limit", "typed_config": {
+            "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
+            "type_url": BASE + "local_ratelimit.v3.LocalRateLimit",
+            "value": {"stat_prefix": "limit",
+                      "token_bucket": {"max_tokens": 3, "tokens_per_fill": 3, "fill_interval": "600s"},
+                      "filter_enabled": {"default_value": {"numerator": 100}},
+                      "filter_enforced": {"default_value": {"numerator": 100}}}}})]))
+    world.until(lambda: world.client.get("server").status == 429, "the limit is in force")
+    assert world.server.envoy.stat("limit.http_local_rate_limit.ok") == 3
+    assert world.client.get("other").status == 200
+
+
+def test_merge_on_a_cluster(world):
+    """One cluster of one client gets a header limit of connections: a limit of the merge is seen."""
+    name = f"outbound|9080||server.{DOMAIN}"
+    patch = {"applyTo": "CLUSTER",
+             "match": {"context": "SIDECAR_OUTBOUND", "cluster": {"service": f"server.{DOMAIN}"}},
+             "patch": {"operation": "MERGE", "value": {"alt_stat_name": "patched_server"}}}
+    world.filters(envoy_filter(labels={"app": "client"}, configPatches=[patch]))
+    world.until(lambda: world.client.get("server") and world.client.envoy.stat(
+        "cluster.patched_server.upstream_rq_200"), "statistics under the new name")
+    resources = world.client.envoy.resources("cluster")
+    assert resources[name]["alt_stat_name"] == "patched_server"
+    assert "alt_stat_name" not in resources[f"outbound|9080||other.{DOMAIN}"]
+    assert "alt_stat_name" not in world.other.envoy.resources("cluster")[name]
+
+
+def test_routes_and_virtual_hosts(world):
+    """A virtual host that no service has, and a route before the others of one."""
+    world.filters(envoy_filter(labels={"app": "client"}, configPatches=[
+        {"applyTo": "VIRTUAL_HOST", "match": {"context": "SIDECAR_OUTBOUND",
+                                              "routeConfiguration": {"portNumber": 9080}},
+         "patch": {"operation": "ADD", "value": {
+             "name": "teapot:9080", "domains": ["teapot"], "routes": [
+                 {"match": {"prefix": "/"}, "direct_response": {"status": 418}}]}}},
+        {"applyTo": "HTTP_ROUTE", "match": {"context": "SIDECAR_OUTBOUND", "routeConfiguration": {
+            "vhost": {"name": f"server.{DOMAIN}:9080"}}},
+         "patch": {"operation": "INSERT_FIRST", "value": {
+             "match": {"path": "/gone"}, "direct_response": {"status": 410}}}}]))
+    world.until(lambda: world.client.get("server", "/gone").status == 410)
+    world.until(lambda: http_request(world.client.outbound, headers={"host": "teapot"}).status == 418)
+    assert world.client.get("server", "/here").status == 200
+    assert world.client.get("other", "/gone").status == 200
+
+
+def test_what_cannot_be_is_told(world):
+    """A value with a field that there is not: refused, what was in force stays, and the object says
+    which field; a patch of the bootstrap is noted."""
+    good = envoy_filter(labels={"app": "server"}, configPatches=[http_filter("INSERT_FIRST", lua(
+        "function envoy_on_response(h) h:headers():add('x-good', 'yes') end"))])
+    world.filters(good)
+    world.until(lambda: world.client.get("server").headers.get("x-good") == "yes")
+    bad = envoy_filter(labels={"app": "server"}, configPatches=[
+        http_filter("INSERT_FIRST", {"name": "x", "typed_config": {
+            "@type": BASE + "lua.v3.Lua", "defaultSourceCod": {}}})])
+    world.filters(bad)
+    page = wait_for(lambda: "defaultSourceCod" in (t := http_request(
+        world.mesh.monitor["galley"], "/debug/config").text) and t)
+    assert "spec.configPatches[0].patch.value.typed_config" in page
+    assert world.client.get("server").headers.get("x-good") == "yes"
+    world.filters(good, envoy_filter("boot", configPatches=[
+        {"applyTo": "BOOTSTRAP", "patch": {"operation": "MERGE", "value": {"admin": {}}}}]))
+    note = wait_for(lambda: [n for n in world.notes() if "boot" in n["object"]])[0]
+    assert note["kind"] == "ignored" and note["path"] == "spec.configPatches[0]"
+    assert world.client.get("server").headers.get("x-good") == "yes"
