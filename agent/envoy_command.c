@@ -34,7 +34,8 @@ void agent_command_make(const struct agent_options *o, const char *bootstrap_pat
 	const char *workload_env, struct mt_arena *a, struct agent_command *ret)
 {
 	/* Listeners close when the drain ends; Envoy counts in whole seconds. */
-	long drain_s = (long)((o->drain + MT_NS_PER_SEC - 1) / MT_NS_PER_SEC);
+	long drain_s =
+		(long)((MT_MAX(o->drain, o->drain_duration) + MT_NS_PER_SEC - 1) / MT_NS_PER_SEC);
 	strings v = { 0 };
 	uint64_t h = mt_hash_str(workload_env);
 

@@ -33,7 +33,9 @@ const ProtobufCMessage *pilot_cors_config(struct pilot_job *j, const Nw__CorsPol
 extern const char pilot_fault_name[], pilot_cors_name[], pilot_mixer_name[];
 
 /* ---- Mixer: pilot/filter/mixer.c says what travels ---- */
-const char *pilot_mixer_check_cluster(struct pilot_job *j);  /* NULL: no checks */
+const char *pilot_mixer_check_cluster(struct pilot_job *j); /* NULL: no checks */
+/* Requests are checked there: inbound and at gateways, outbound when the mesh says so. */
+bool pilot_mixer_checks_at(struct pilot_job *j, int at);
 const char *pilot_mixer_report_cluster(struct pilot_job *j); /* NULL: no reports */
 Cluster__Cluster *pilot_mixer_cluster(struct pilot_job *j, const char *name);
 /* Facts about the destination for a check: NULL when there is no check here. svc may be NULL. */

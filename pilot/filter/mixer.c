@@ -1,7 +1,8 @@
 /* Mixer: checks through ext_authz and reports through gRPC access logs, when the mesh configuration
  * names it (mixerCheckServer, mixerReportServer: HOST:PORT).
  *
- * Where: checks stand inbound and on gateways, never outbound, which an application can go around.
+ * Where: checks stand inbound and on gateways; outbound, which an application can go around, only in
+ * addition and when enableClientSidePolicyCheck asks for it.
  *
  * What a check carries besides the request: context extensions, facts about the destination only
  * (facts about the source would multiply routes), named by the attributes that they become:
@@ -40,6 +41,12 @@ static const int64_t check_timeout_ns = MT_NS_PER_SEC;
 const char *pilot_mixer_check_cluster(struct pilot_job *j)
 {
 	return j->mesh->mixer_check ? "mixer" : NULL;
+}
+
+bool pilot_mixer_checks_at(struct pilot_job *j, int at)
+{
+	return pilot_mixer_check_cluster(j) &&
+		(at != PILOT_AT_OUTBOUND || j->mesh->spec->enable_client_side_policy_check);
 }
 
 const char *pilot_mixer_report_cluster(struct pilot_job *j)
@@ -86,7 +93,7 @@ const ProtobufCMessage *pilot_filter_mixer(const struct pilot_filter_in *in, con
 {
 	struct pilot_job *j = in->j;
 	const char *cluster = pilot_mixer_check_cluster(j);
-	if (!cluster)
+	if (!pilot_mixer_checks_at(j, in->at))
 		return NULL;
 	Extauthz__ExtAuthz *m = pb_new(j->a, extauthz__ext_authz);
 	m->services_case = EXTAUTHZ__EXT_AUTHZ__SERVICES_GRPC_SERVICE;

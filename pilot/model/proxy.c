@@ -70,8 +70,9 @@ static int read_labels(struct pilot_proxy *p, const Core__Node *n, struct mt_err
 static void read_meta(struct pilot_proxy *p, const Core__Node *n)
 {
 	const Google__Protobuf__Struct *s = n->metadata;
-	struct mt_kv *kv = MT_ANEWN(p->arena, struct mt_kv, PILOT_PROXY_META_MAX);
-	for (size_t i = 0; s && i < s->n_fields && p->nmeta < PILOT_PROXY_META_MAX; i++) {
+	size_t max = MT_MIN(s ? s->n_fields : 0, (size_t)PILOT_PROXY_META_MAX);
+	struct mt_kv *kv = MT_ANEWN(p->arena, struct mt_kv, max + 1);
+	for (size_t i = 0; s && i < s->n_fields && p->nmeta < max; i++) {
 		const char *v = value_str(s->fields[i]->value);
 		if (!*v || strlen(v) > 256)
 			continue;

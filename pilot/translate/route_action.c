@@ -96,7 +96,8 @@ static void per_route(
 static const ProtobufCMessage *facts(const struct pilot_route_ctx *c, const char *cluster)
 {
 	struct pilot_cluster_name cn;
-	if (!c->server || pilot_cluster_name_parse(cluster, &cn) < 0)
+	if (!pilot_mixer_checks_at(c->j, c->server ? PILOT_AT_GATEWAY : PILOT_AT_OUTBOUND) ||
+		pilot_cluster_name_parse(cluster, &cn) < 0)
 		return NULL;
 	int svc = pilot_world_find(c->j->w, cn.host, c->j->p->ns);
 	return pilot_mixer_service(c->j, svc >= 0 ? c->j->ix->svcs[svc] : NULL,
@@ -283,5 +284,7 @@ Route__Route *pilot_route_default(struct pilot_job *j, int svc, uint16_t port)
 	r->action_case = ROUTE__ROUTE__ACTION_ROUTE;
 	r->route = a;
 	decorate(j, r, a->cluster);
+	if (pilot_mixer_checks_at(j, PILOT_AT_OUTBOUND))
+		per_route(j, r, pilot_mixer_name, pilot_mixer_service(j, s, s->hostname, port));
 	return r;
 }

@@ -31,6 +31,8 @@ struct pilot_job *pilot_job_new(
 	const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a);
 /* Notes of all plans and builds so far. */
 const struct pilot_notes *pilot_job_notes(const struct pilot_job *j);
+/* Those of everything that the proxy gets, each once: plans and builds it all. */
+void pilot_job_all_notes(struct pilot_job *j, struct pilot_notes *ret);
 
 struct pilot_item {
 	const char *name;

@@ -1,4 +1,5 @@
 """Protocols that nobody named, access logs, spans, and mesh settings changed while all runs."""
+import http.client
 import http.server
 import json
 import socket
@@ -350,6 +351,34 @@ def test_spans_over_http(world):
         "customTags": {"over": {"literal": {"value": "http"}}}}]))
     world.requests_until(lambda: any(tags.get("over") == "http" for _, tags in world.collector.otlp),
                          "spans in OTLP over HTTP")
+
+
+def test_drain(world):
+    """A listener that is changed lets what is under way end: a stream goes on, a connection that is
+    kept is asked to close with an answer and never cut, new ones find the new listener."""
+    world.mesh.eventually(world.ask)
+    ip, port = world.client.outbound.split(":")
+    kept = http.client.HTTPConnection(ip, int(port), timeout=20)
+    stream = http.client.HTTPConnection(ip, int(port), timeout=20)
+    stream.request("GET", "/stream?interval=50ms", headers={"host": f"server.{DOMAIN}"})
+    lines = stream.getresponse()
+    assert lines.status == 200 and lines.readline()
+    log = world.log.with_name("drain.log")
+    world.mesh_config(accessLogFile=str(log), accessLogFormat="%REQ(:PATH)%")
+    world.mesh.eventually(lambda: world.ask() and log.exists() and log.read_text(), timeout=20)
+    assert lines.readline(), "the stream is not cut when the listener changes"
+
+    def asked_to_close():
+        kept.request("GET", "/kept", headers={"host": f"server.{DOMAIN}"})
+        r = kept.getresponse()
+        r.read()
+        assert r.status == 200
+        return r.headers.get("connection") == "close"
+    kept.connect()
+    world.mesh_config(accessLogFile=str(log), accessLogFormat="again %REQ(:PATH)%")
+    world.mesh.eventually(asked_to_close, timeout=20, what="the kept connection is asked to close")
+    kept.close()
+    stream.close()
 
 
 def test_outbound_policy(world):
