@@ -101,12 +101,25 @@ static bool concerns(
 	}
 }
 
+/* Which ports have a name is said by services and objects that a listener need not read otherwise. */
+static bool by_port_name(const struct pilot_patch *p)
+{
+	match *m = p->match;
+	return (p->old && *p->old->port_name_prefix) ||
+		(m &&
+			m->object_types_case ==
+				NW__ENVOY_FILTER__ENVOY_CONFIG_OBJECT_MATCH__OBJECT_TYPES_LISTENER &&
+			*m->listener->port_name);
+}
+
 uint64_t pilot_patch_fp(struct pilot_job *j, enum pilot_how how, const char *name)
 {
 	uint64_t h = 0;
 	for (size_t i = 0; i < j->npatches; i++)
 		if (concerns(j, j->patches[i], how, name))
-			h = mt_hash_mix(h, j->patches[i]->hash);
+			h = mt_hash_mix(h,
+				mt_hash_mix(j->patches[i]->hash,
+					by_port_name(j->patches[i]) ? j->ix->hash : 0));
 	return h;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/cidr.h"
+#include "common/base/hash.h"
 #include "common/base/strs.h"
 #include "pilot/filter/telemetry.h"
 #include "pilot/translate/cluster.h"
@@ -79,6 +80,8 @@ static void mark(struct pilot_job *j, const char *name)
 	if (!p || !target_of(p).service)
 		return;
 	int svc = service_of(j, target_of(p).service, &host);
+	/* A log or tracer begins when its service comes. */
+	j->telemetry.hash = mt_hash_mix(j->telemetry.hash, svc >= 0 ? j->ix->svcs[svc]->hash : 1);
 	if (svc >= 0)
 		j->clusters[svc] = 1;
 }

@@ -16,6 +16,43 @@ static uint32_t rnd(uint32_t n)
 	return (seed >> 8) % n;
 }
 
+static void random_telemetry(struct mt_buf *b)
+{
+	if (rnd(3) == 0)
+		mt_buf_printf(b,
+			"---\nkind: Telemetry\napiVersion: telemetry.istio.io/v1\n"
+			"metadata: {name: t, namespace: n0}\nspec:\n  selector: {matchLabels: {role: r1}}\n"
+			"  accessLogging: [{match: {mode: CLIENT}}]\n"
+			"  tracing: [{providers: [{name: p}], randomSamplingPercentage: %u}]\n",
+			rnd(2));
+}
+
+/* A patch of each kind, each there or not. */
+static void random_patches(struct mt_buf *b)
+{
+	static const char *const patches[] = {
+		"{applyTo: CLUSTER, match: {cluster: {portNumber: 80}}, patch: {operation: MERGE, value: {connect_timeout: 7s}}}",
+		"{applyTo: CLUSTER, match: {cluster: {service: s1.n1.svc.cluster.local}}, patch: {operation: REMOVE}}",
+		"{applyTo: CLUSTER, patch: {operation: ADD, value: {name: extra}}}",
+		"{applyTo: HTTP_FILTER, match: {listener: {portName: http}}, patch: {operation: INSERT_FIRST, value: {name: x}}}",
+		"{applyTo: LISTENER, match: {context: SIDECAR_INBOUND}, patch: {operation: MERGE, value: {stat_prefix: a}}}",
+		"{applyTo: ROUTE_CONFIGURATION, match: {routeConfiguration: {name: '80'}}, patch: {operation: MERGE, value: {request_headers_to_remove: [a]}}}",
+		"{applyTo: VIRTUAL_HOST, match: {routeConfiguration: {portNumber: 80}}, patch: {operation: MERGE, value: {request_headers_to_remove: [b]}}}",
+		"{applyTo: HTTP_ROUTE, match: {routeConfiguration: {vhost: {route: {action: ROUTE}}}}, patch: {operation: MERGE, value: {response_headers_to_remove: [c]}}}",
+		"{applyTo: VIRTUAL_HOST, match: {routeConfiguration: {vhost: {name: allow_any}}}, patch: {operation: REMOVE}}",
+	};
+	if (rnd(3))
+		return;
+	mt_buf_printf(b,
+		"---\nkind: EnvoyFilter\napiVersion: networking.istio.io/v1alpha3\n"
+		"metadata: {name: e, namespace: %s}\nspec:\n  workloadSelector: {labels: {role: r%u}}\n"
+		"  configPatches:\n",
+		rnd(2) ? "istio-system" : "n0", rnd(2));
+	for (size_t i = 0; i < MT_ARRAY_SIZE(patches); i++)
+		if (rnd(2))
+			mt_buf_printf(b, "  - %s\n", patches[i]);
+}
+
 /* Each part has a few variants; a part may be missing. */
 static void random_config(struct mt_buf *b)
 {
@@ -23,7 +60,19 @@ static void random_config(struct mt_buf *b)
 		"consistentHash: {httpHeaderName: x}" };
 	static const char *const tls[] = { "", ", tls: {mode: ISTIO_MUTUAL}",
 		", tls: {mode: DISABLE}" };
+	static const char *const protocols[] = { "HTTP", "HTTP", "GRPC", "\"\"" };
+	static const char *const tcp[] = { "tcp", "mongo", "any" };
 	b->n = 0;
+	/* First, so that their ids do not depend on what else there is. */
+	if (rnd(2))
+		mt_buf_printf(b,
+			"---\nkind: MeshConfig\napiVersion: mesh.istio.io/v1alpha1\n"
+			"metadata: {name: default}\nspec: {connectTimeout: %us%s%s}\n",
+			1 + rnd(2), rnd(2) ? ", mixerCheckServer: \"127.0.0.1:9091\"" : "",
+			rnd(2) ? ", extensionProviders: [{name: p, zipkin: {service: s1.n1.svc.cluster.local, port: 80}}]"
+			       : "");
+	random_telemetry(b);
+	random_patches(b);
 	for (int s = 0; s < 4; s++) {
 		if (rnd(8) == 0)
 			continue;
@@ -32,13 +81,13 @@ static void random_config(struct mt_buf *b)
 			"metadata: {name: s%d, namespace: n%d}\nspec:\n"
 			"  hosts: [s%d.n%d.svc.cluster.local]\n  location: MESH_INTERNAL\n"
 			"  resolution: %s\n  exportTo: [\"%s\"]\n"
-			"  ports: [{number: 80, name: http, protocol: %s}, {number: %u, name: tcp}]\n"
+			"  ports: [{number: 80, name: http, protocol: %s}, {number: %u, name: %s}]\n"
 			"  endpoints: [{address: 10.0.%d.%u, serviceAccount: sa%u, labels: {app: s%d, "
 			"version: v%u, security.istio.io/tlsMode: istio}}, {address: 10.0.%d.200, "
 			"locality: r/z%u}]\n",
 			s, s % 2, s, s % 2, rnd(4) ? "STATIC" : "DNS", rnd(3) ? "*" : ".",
-			rnd(3) ? "HTTP" : "GRPC", 90 + rnd(2), s, 1 + rnd(2), rnd(2), s, 1 + rnd(2),
-			s, rnd(2));
+			protocols[rnd(4)], 90 + rnd(2), tcp[rnd(3)], s, 1 + rnd(2), rnd(2), s,
+			1 + rnd(2), s, rnd(2));
 	}
 	for (int s = 0; s < 4; s++) {
 		if (rnd(2))
@@ -81,11 +130,24 @@ static void random_config(struct mt_buf *b)
 			"---\nkind: PeerAuthentication\napiVersion: security.istio.io/v1beta1\n"
 			"metadata: {name: pa, namespace: n%u}\nspec: {mtls: {mode: %s}}\n",
 			rnd(2), rnd(2) ? "STRICT" : "DISABLE");
-	if (rnd(3) == 0)
-		mt_buf_printf(b,
-			"---\nkind: MeshConfig\napiVersion: mesh.istio.io/v1alpha1\n"
-			"metadata: {name: default}\nspec: {connectTimeout: %us%s}\n",
-			1 + rnd(2), rnd(2) ? ", mixerCheckServer: \"127.0.0.1:9091\"" : "");
+}
+
+static void check_item(
+	struct mt_map *seen, struct pilot_job *j, enum pilot_table t, const struct pilot_item *it)
+{
+	struct pilot_built b;
+	char key[600];
+	pilot_build(j, it, &b);
+	uint64_t h = mt_pb_hash(b.msg);
+	snprintf(key, sizeof(key), "%d %016llx %s", t, (unsigned long long)it->fp, it->name);
+	uint64_t *old = mt_map_get(seen, key);
+	if (old) {
+		ck_assert_msg(*old == h, "%s: equal fingerprints, different bytes", key);
+		return;
+	}
+	old = mt_alloc(sizeof(*old));
+	*old = h;
+	mt_map_put(seen, key, old);
 }
 
 static void check_table(struct mt_map *seen, struct pilot_job *j, enum pilot_table t)
@@ -93,22 +155,15 @@ static void check_table(struct mt_map *seen, struct pilot_job *j, enum pilot_tab
 	struct pilot_plan p;
 	pilot_plan(j, t, &p);
 	for (size_t i = 0; i < p.n; i++) {
-		struct pilot_built b;
-		char key[600];
+		struct pilot_route_plan rp;
 		if (i)
 			ck_assert_str_lt(p.v[i - 1].name, p.v[i].name);
-		pilot_build(j, &p.v[i], &b);
-		uint64_t h = mt_pb_hash(b.msg);
-		snprintf(key, sizeof(key), "%d %016llx %s", t, (unsigned long long)p.v[i].fp,
-			p.v[i].name);
-		uint64_t *old = mt_map_get(seen, key);
-		if (old) {
-			ck_assert_msg(*old == h, "%s: equal fingerprints, different bytes", key);
+		check_item(seen, j, t, &p.v[i]);
+		if (t != PILOT_ROUTES)
 			continue;
-		}
-		old = mt_alloc(sizeof(*old));
-		*old = h;
-		mt_map_put(seen, key, old);
+		pilot_plan_route(j, &p.v[i], &rp);
+		for (size_t k = 0; k < rp.vhosts.n; k++)
+			check_item(seen, j, PILOT_TABLES, &rp.vhosts.v[k]);
 	}
 }
 
@@ -131,7 +186,7 @@ START_TEST(fingerprints_cover_all_that_is_read)
 		proxy_make("10.0.1.1", "n1",
 			"\"role\": \"r0\", \"security.istio.io/tlsMode\": \"istio\""),
 		proxy_make("10.0.9.9", "n1", ""), router() };
-	for (int round = 0; round < 300; round++) {
+	for (int round = 0; round < 1500; round++) {
 		struct fixture f;
 		random_config(&text);
 		if (!text.n)
