@@ -122,7 +122,7 @@ class Citadel:
         return self
 
     def stop(self):
-        self.process.stop()
+        assert self.process.stop() == 0, self.process.tail()
 
     def channel(self, cert=None, roots=None):
         creds = grpc.ssl_channel_credentials(

