@@ -143,8 +143,8 @@ all: $(BINS)
 -include $(PROTO_C:.pb-c.c=.d)
 
 # --- what people call ----------------------------------------------------------------------------
-.PHONY: all help deps up down check lint format unit golden integration proto-test fuzz fuzz-build
-.PHONY: bench install clean
+.PHONY: all help deps up down check lint format unit golden integration leaks proto-test fuzz
+.PHONY: fuzz-build bench install clean
 
 help:
 	@echo 'make                 build all programs into build/bin'
@@ -155,6 +155,7 @@ help:
 	@echo 'make golden          configuration in, Envoy configuration out'
 	@echo 'make proto-test      our protos against the official descriptors'
 	@echo 'make integration [PYTEST="-k name"]'
+	@echo 'make leaks           a part of them with sanitized daemons'
 	@echo 'make fuzz [FUZZ_SECONDS=60] [T=name]'
 	@echo 'make bench           benchmarks; results in build/bench'
 	@echo 'make deps            install what is missing (Debian packages, the pinned Envoy)'

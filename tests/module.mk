@@ -79,5 +79,10 @@ $(VENV)/.ready: $(wildcard tests/requirements.txt)
 	@tools/venv $(VENV) $<
 integration: deps $(VENV)/.ready all
 	@$(VENV)/bin/python -m pytest tests/integration $(PYTEST)
+# The tests that are marked so once more, with sanitized daemons: a leak at the end of one is a fault.
+leaks: deps $(VENV)/.ready all
+	+@$(MAKE) --no-print-directory SANITIZE=address,undefined all
+	@MELTEMI_BUILD=build/asan MELTEMI_SEEDS=4 $(VENV)/bin/python -m pytest tests/integration \
+		-m leaks $(PYTEST)
 proto-test: $(VENV)/.ready
 	@$(VENV)/bin/python -m pytest tests/proto $(PYTEST)

@@ -9,6 +9,7 @@
  * union of the old set and the new one. After a rejection it is not known (a proxy applies parts of
  * what it rejects): the next response says everything, and removes all that the peer may hold. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -160,6 +161,31 @@ static void take_stale(struct draft *f)
 	}
 }
 
+static int name_cmp(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A name that went and came and went again while removals waited is stale and part of the step, and
+ * may be owed an answer besides. Envoy rejects a response that says a name twice. */
+static void drop_repeats(struct draft *f)
+{
+	const struct mt_diff *d = f->shared;
+	size_t k = 0, at = 0;
+	if (f->removed.n > 1)
+		qsort(f->removed.v, f->removed.n, sizeof(f->removed.v[0]), name_cmp);
+	for (size_t i = 0; i < f->removed.n; i++) {
+		const char *name = f->removed.v[i];
+		while (d && at < d->nremoved && strcmp(d->removed[at], name) < 0)
+			at++;
+		if ((k && strcmp(f->removed.v[k - 1], name) == 0) ||
+			(d && at < d->nremoved && strcmp(d->removed[at], name) == 0))
+			continue;
+		f->removed.v[k++] = name;
+	}
+	f->removed.n = k;
+}
+
 /* Must a companion follow? When it is still to be answered whole, that will be enough. */
 static bool follows(const struct draft *f, size_t type)
 {
@@ -212,6 +238,7 @@ static bool compose(struct draft *f, const struct mt_xds_step *step, bool full_s
 		take_unknown(f);
 	if (step->drop && t->stale)
 		take_stale(f);
+	drop_repeats(f);
 
 	if (leads(f))
 		note_resend(f);
@@ -219,7 +246,9 @@ static bool compose(struct draft *f, const struct mt_xds_step *step, bool full_s
 	size_t said = f->own.n + gone;
 	if (f->shared)
 		said += f->shared->n + (f->mode == MT_XDS_DELTA ? f->shared->nremoved : 0);
-	if (!said && !anew)
+	/* Of a state of the world without a name Envoy acknowledges nothing that is empty. */
+	bool nobody = f->mode == MT_XDS_SOTW && !t->wildcard && !mt_names_size(t->names);
+	if (!said && (!anew || nobody))
 		return false;
 	if (full_state && !anew) {
 		/* The absence of a resource removes it: everything that is wanted is said. */
@@ -335,6 +364,7 @@ static void moved(struct draft *f, const struct mt_xds_step *step, bool sent, si
 		mt_free(t->holdings);
 		t->holdings = NULL;
 	} else if (!t->outstanding && !t->rejected) {
+		t->first = t->unknown = false; /* nobody had to be told */
 		replace(&t->acked, t->sent);
 	}
 	pthread_mutex_lock(&s->mu);
@@ -350,6 +380,24 @@ static void moved(struct draft *f, const struct mt_xds_step *step, bool sent, si
 	pthread_mutex_unlock(&s->mu);
 }
 
+/* What the peer shall hold: the goal, and while removals have to wait what it holds besides. A first
+ * answer has only its leader to look at: the clusters that were sent from an older snapshot warm until
+ * their endpoints come, and are not acknowledged before, though the newest snapshot has neither. */
+static struct mt_set *target_of(const struct mt_xds_sub *s, const struct mt_xds_step *step)
+{
+	const struct mt_xds_tstate *t = s->types[step->type], *l = NULL;
+	int leader = s->server->types[step->type].resend_with;
+	if (leader >= 0)
+		l = s->types[leader];
+	if (t->first && l && l->snap && l->snap != step->snap) {
+		struct mt_set *with_leader = l->snap->sets[step->type];
+		return mt_set_union(with_leader ? with_leader : s->server->empty, step->goal);
+	}
+	/* After a rejection nothing is kept: the union would say the rejected content again. */
+	bool keep = !step->drop && !t->unknown && !t->first;
+	return keep ? mt_set_union(t->sent, step->goal) : mt_set_ref(step->goal);
+}
+
 bool mt_xds_respond(struct mt_xds_sub *s, const struct mt_xds_step *step)
 {
 	struct mt_xds_tstate *t = s->types[step->type];
@@ -360,9 +408,7 @@ bool mt_xds_respond(struct mt_xds_sub *s, const struct mt_xds_step *step)
 		.index = step->type,
 		.mode = s->delta ? MT_XDS_DELTA : MT_XDS_SOTW };
 	bool full_state = !s->delta && type->wildcard;
-	/* After a rejection nothing is kept: the union would say the rejected content again. */
-	bool keep = !step->drop && !t->unknown && !t->first;
-	f.target = keep ? mt_set_union(t->sent, step->goal) : mt_set_ref(step->goal);
+	f.target = target_of(s, step);
 	size_t bytes = 0;
 	bool sent = compose(&f, step, full_state);
 	if (sent) {

@@ -284,6 +284,9 @@ int mt_xds_sub_request(struct mt_xds_sub *s, const struct mt_xds_request *r, str
 		rc = subscribe_delta(s, t, may_wildcard, fresh, r, err);
 	else if (current)
 		rc = subscribe_sotw(s, t, may_wildcard, r, err);
+	/* A peer that gave up all names while an answer was on its way may not answer that one. */
+	if (!s->delta && current && !t->wildcard && !mt_names_size(t->names) && t->outstanding)
+		acknowledged(s, type);
 	if (fresh)
 		follow_leader(s, type);
 	return rc;

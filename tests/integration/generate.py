@@ -268,8 +268,13 @@ class Generator:
     # --- objects and files ---
     def meta(self, kind, ns, name, spec):
         self.revision += 1
+        old = self.held().get((kind, ns, name))
+        # Several objects of one second: names decide then which is the older one.
+        created = old["metadata"]["creationTimestamp"] if old else (
+            f"2026-01-01T00:{self.revision // 300 % 60:02}:{self.revision // 5 % 60:02}Z")
         return {"apiVersion": NETWORKING, "kind": kind, "metadata": {
-            "name": name, "namespace": ns, "labels": {"rev": f"r{self.revision}"}}, "spec": spec}
+            "name": name, "namespace": ns, "creationTimestamp": created,
+            "labels": {"rev": f"r{self.revision}"}}, "spec": spec}
 
     def object(self):
         """A new version of a new or of an existing object."""

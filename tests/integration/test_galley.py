@@ -15,6 +15,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from identities import Citadel, daemon, sa
 from util import BIN, Process, http_request, wait_for, write_atomic
 
+pytestmark = pytest.mark.leaks
 VS_TYPE = "networking.istio.io/v1alpha3/VirtualService"
 SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 

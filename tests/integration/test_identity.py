@@ -10,6 +10,9 @@ from mesh_tls import make_ca
 from util import Process, http_request, wait_for
 
 
+pytestmark = pytest.mark.leaks
+
+
 @pytest.fixture(scope="module")
 def citadel(net, tmp):
     c = Citadel(net, tmp, "--max-workload-cert-ttl", "1h", "--workload-cert-ttl", "10m",

@@ -10,6 +10,7 @@ from mesh import Mesh
 from test_traffic import BASE
 from util import http_request, wait_for
 
+pytestmark = pytest.mark.leaks
 ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 
 
@@ -85,6 +86,20 @@ def test_garbage_at_monitoring_ports(mesh, name):
     assert http_request(addr, "/no/such/page").status == 404
     assert http_request(addr, "/debug/../../etc/passwd").status in (400, 404)
     assert http_request(addr, "/healthz", method="BREW").status in (400, 404, 405, 501)
+
+
+@pytest.mark.parametrize("name", GRPC)
+def test_every_page_answers(mesh, name):
+    """With its arguments, without them, and with some that name nothing."""
+    pages = [p["path"] for p in http_request(mesh.monitor[name], "/debug/").json()["pages"]]
+    assert len(pages) > 3
+    for path in pages + ["/metrics", "/version", "/healthz", "/readyz", "/"]:
+        for query in ("", "?", f"?proxyID={mesh.client.name}.default&host={mesh.client.host}&trim",
+                      "?proxyID=nobody&host=nowhere&name=nothing&level=loud&scope=none", "?=&&%zz"):
+            r = http_request(mesh.monitor[name], path + query)
+            assert r.status in (200, 400, 404), (path + query, r)
+            assert r.status == 200 or query or path == "/" or "must name" in r.text, (path, r)
+        assert http_request(mesh.monitor[name], path, method="POST", body="x" * 1000).status < 500
 
 
 def test_many_idle_connections_are_bounded(mesh):

@@ -4,12 +4,13 @@ import socket
 
 import pytest
 
-from mesh import load
+from mesh import load, streams
 from mesh_tls import TlsMesh
 from test_tls import STRICT
 from test_traffic import BASE
 from util import ROOT, http_request, wait_for
 
+pytestmark = pytest.mark.leaks
 MIXER = "config.istio.io/v1alpha2"
 
 
@@ -77,6 +78,24 @@ def test_denied_by_labels_of_the_source(mesh, denied):
     mesh.reviews.reset()
     assert mesh.client.get("reviews").status == 403
     assert mesh.reviews.stats()["total"] == 0, "the backend never saw it"
+
+
+@pytest.mark.timeout(300)
+def test_denial_comes_and_goes_under_load(mesh, denied):
+    """Fifty times: who is denied sees that and nothing else, who is not sees nothing of it."""
+    rule = deny('source.labels["app"] == "client" && destination.labels["app"] == "reviews"')
+    runs = [load(mesh, w, "reviews", "/", rate, "--connections", "50")
+            for w, rate in ((mesh.client, 100), (mesh.other, 200))]
+    held = streams(mesh, mesh.other, "reviews", 5)
+    for _ in range(50):
+        for objects, status in ((rule, 403), ([], 200)):
+            denied(objects)
+            mesh.eventually(lambda status=status: mesh.client.get("reviews").status == status)
+    mine, others = (run.stop() for run in runs)
+    assert mine["errors"] == {} and set(mine["status"]) == {"200", "403"}, mine
+    assert others["errors"] == {} and set(others["status"]) == {"200"}, others
+    found = held.stop()
+    assert found["breaks"] == {} and found["lines"] > 0, found
 
 
 def test_no_header_of_a_client_decides(mesh, denied):

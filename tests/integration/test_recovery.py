@@ -1,11 +1,15 @@
 """Daemons die and come back under load; the proxies go on."""
 import json
+import signal
 
 import pytest
 
 from mesh import Mesh, load, streams
 from test_traffic import BASE, SUBSETS, to, virtual_service
 from util import http_request, wait_for
+
+
+pytestmark = pytest.mark.leaks
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +45,13 @@ def shift_all_to(m, version):
     m.eventually(lambda: answered_by(m) == version, what=f"the route to {version} is in force")
 
 
+@pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("name", ["galley", "pilot"])
-def test_killed_under_load_and_back(mesh, name):
+def test_ended_under_load_and_back(mesh, name, sig):
     held = [streams(mesh, mesh.client, "reviews", 5), streams(mesh, mesh.client, None, 5)]
     run = load(mesh, mesh.client, "reviews", "/", 300, "--connections", "50")
     for version in ("v2", "v1"):
-        mesh.daemons[name].kill()
+        assert mesh.daemons[name].stop(sig) == (0 if sig == signal.SIGTERM else -sig)
         # Rules written while it is down are in force once it is back.
         mesh.apply("rules", [SUBSETS, virtual_service("reviews", [{"route": [to(version)]}])])
         mesh.start_daemon(name)

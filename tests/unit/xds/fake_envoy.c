@@ -3,6 +3,7 @@
 #include "tests/unit/xds/fake_envoy.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -173,6 +174,27 @@ static void flush(struct fake_envoy *e, struct mt_rpc_stream *s)
 	}
 }
 
+static int name_cmp(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Envoy takes no response that says a name twice, be it added or removed. */
+static const char *said_twice(const struct fake_response *r, struct mt_arena *a)
+{
+	const char **all = MT_ANEWN(a, const char *, r->n + r->nremoved + 1);
+	size_t n = 0;
+	for (size_t i = 0; i < r->n; i++)
+		all[n++] = r->names[i];
+	for (size_t i = 0; i < r->nremoved; i++)
+		all[n++] = r->removed[i];
+	qsort(all, n, sizeof(all[0]), name_cmp);
+	for (size_t i = 1; i < n; i++)
+		if (strcmp(all[i - 1], all[i]) == 0)
+			return mt_arena_printf(a, "duplicate name %s", all[i]);
+	return NULL;
+}
+
 static void on_message(struct mt_rpc_stream *s, const void *bytes, size_t n)
 {
 	struct fake_envoy *e = mt_rpc_stream_user(s);
@@ -181,6 +203,8 @@ static void on_message(struct mt_rpc_stream *s, const void *bytes, size_t n)
 	if (!fake_parse(e, bytes, n, a, &p))
 		return;
 	const char *why = e->o.judge ? e->o.judge(e->o.ctx, e, &p.r) : NULL;
+	if (!why)
+		why = said_twice(&p.r, a);
 	struct fake_tstate *t = &e->t[p.r.type];
 	pthread_mutex_lock(&e->mu);
 	t->responses++;

@@ -190,6 +190,69 @@ START_TEST(empty_is_an_answer)
 }
 END_TEST
 
+/* A reconnecting Envoy asks for the endpoints of no cluster, and does not acknowledge an answer. */
+START_TEST(sotw_without_names)
+{
+	struct bed *b = served(NULL);
+	struct fake_envoy *e = by_hand(b, false);
+	SEND(e, FAKE_EDS, .nonce = NULL);
+	SEND(e, FAKE_CDS, .nonce = NULL);
+	expect(e, "CDS +a +b +c");
+	SEND(e, FAKE_CDS, .nonce = "");
+	SEND(e, FAKE_LDS, .nonce = NULL); /* needs endpoints that are acknowledged */
+	expect(e, "LDS +l");
+	SEND(e, FAKE_LDS, .nonce = "");
+	SEND(e, FAKE_RDS, ADD("s"));
+	expect(e, "RDS +s");
+	SEND(e, FAKE_RDS, ADD("s"), .nonce = "");
+	ck_assert(bed_wait_synced(b, 1));
+	SEND(e, FAKE_EDS, ADD("a"));
+	expect(e, "EDS +a");
+	SEND(e, FAKE_EDS, ADD("a"), .nonce = "");
+	ck_assert(bed_wait_synced(b, 1));
+	fake_envoy_free(e);
+
+	/* It asked for a cluster that is gone, and heard of that before the (empty) answer came. */
+	e = by_hand(b, false);
+	SEND(e, FAKE_EDS, ADD("nobody"));
+	expect(e, "EDS");
+	SEND(e, FAKE_EDS, .nonce = NULL);
+	SEND(e, FAKE_CDS, .nonce = NULL);
+	SEND(e, FAKE_LDS, .nonce = NULL);
+	expect(e, "CDS +a +b +c");
+	SEND(e, FAKE_CDS, .nonce = "");
+	expect(e, "LDS +l");
+	SEND(e, FAKE_LDS, .nonce = "");
+	fake_envoy_free(e);
+	bed_free(b);
+}
+END_TEST
+
+/* Clusters that were sent warm until their endpoints come, whatever became of them since. */
+START_TEST(endpoints_of_what_was_sent)
+{
+	for (int delta = 0; delta < 2; delta++) {
+		struct bed *b = served(NULL);
+		struct fake_envoy *e = by_hand(b, delta);
+		SEND(e, FAKE_CDS, .nonce = NULL);
+		expect(e, "CDS +a +b +c");
+		bed_set(b, FAKE_CDS, "a=1 d=1");
+		bed_set(b, FAKE_EDS, "a=2 d=1");
+		bed_publish(b);
+		SEND(e, FAKE_EDS, ADD("a", "b", "c"));
+		expect(e, "EDS +a +b +c");
+		if (delta)
+			SEND(e, FAKE_EDS, .nonce = "");
+		else
+			SEND(e, FAKE_EDS, ADD("a", "b", "c"), .nonce = "");
+		SEND(e, FAKE_CDS, .nonce = "");
+		expect(e, delta ? "CDS +d -b -c" : "CDS +a +d");
+		fake_envoy_free(e);
+		bed_free(b);
+	}
+}
+END_TEST
+
 /* ---- malformed ---- */
 
 static void ends_with(struct bed *b, bool delta, const void *p, size_t n, int status)
@@ -355,5 +418,6 @@ START_TEST(metrics_by_type)
 END_TEST
 
 MT_UNIT(xds_protocol, delta_names, delta_wildcards, delta_stale_nonces, sotw_names_and_nonces,
-	sotw_wildcards, empty_is_an_answer, malformed_requests, types_that_nobody_serves, limits,
-	the_application_decides, streams_wait_for_the_first_snapshot, metrics_by_type)
+	sotw_wildcards, empty_is_an_answer, sotw_without_names, endpoints_of_what_was_sent,
+	malformed_requests, types_that_nobody_serves, limits, the_application_decides,
+	streams_wait_for_the_first_snapshot, metrics_by_type)

@@ -144,6 +144,43 @@ START_TEST(removals_wait_for_the_grace)
 }
 END_TEST
 
+/* What a reconnecting proxy holds and nobody has any more comes back while its removal waits, and
+ * goes again: its name is in the step and among the stale ones, and is said once. */
+START_TEST(gone_and_back_and_gone)
+{
+	struct bed *b = bed_new(&(struct bed_opts){ .removal_grace_ns = 5 * MT_NS_PER_SEC });
+	base(b);
+	struct fake_envoy *e = bed_envoy(b, true);
+	ck_assert(bed_wait_synced(b, 1));
+	fake_envoy_disconnect(e);
+	ck_assert(bed_wait_detached(b, 1));
+	mt_free(fake_log(e));
+	bed_set(b, FAKE_CDS, "a=1");
+	bed_set(b, FAKE_EDS, "a=1");
+	bed_publish(b);
+	fake_envoy_connect(e);
+	ck_assert(fake_wait_log(e, "RDS"));
+	bed_set(b, FAKE_CDS, "a=1 b=2");
+	bed_set(b, FAKE_EDS, "a=1 b=2");
+	bed_publish(b);
+	ck_assert(fake_wait_log(e, "EDS +b"));
+	bed_set(b, FAKE_CDS, "a=1");
+	bed_set(b, FAKE_EDS, "a=1");
+	bed_set(b, FAKE_RDS, "r=2");
+	bed_publish(b);
+	ck_assert(fake_wait_log(e, "RDS +r"));
+	for (int i = 0; i < 3 && fake_has(e, FAKE_CDS, "b"); i++) {
+		mt_test_clock_advance(&b->clock, 6 * MT_NS_PER_SEC);
+		fake_wait_count(e, FAKE_CDS, 1);
+	}
+	ck_assert(bed_wait_synced(b, 1));
+	ck_assert(!fake_has(e, FAKE_CDS, "b"));
+	ck_assert_uint_eq(b->nacks, 0);
+	fake_envoy_free(e);
+	bed_free(b);
+}
+END_TEST
+
 /* ---- many ---- */
 
 enum { STORM = 200 };
@@ -257,4 +294,4 @@ START_TEST(slow_reader)
 END_TEST
 
 MT_UNIT(xds_stress, rapid_sotw, rapid_delta, no_starvation, who_never_acknowledges_is_served,
-	removals_wait_for_the_grace, storm_sotw, storm_delta, slow_reader)
+	removals_wait_for_the_grace, gone_and_back_and_gone, storm_sotw, storm_delta, slow_reader)

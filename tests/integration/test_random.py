@@ -1,0 +1,240 @@
+"""Whatever order configuration came in, what counts is what it is: after random changes, restarts of
+daemons and proxies among them, every proxy holds exactly what a new proxy gets from a new Pilot that
+knows nothing but the configuration of now.
+
+The changes come from generate.py by a seed, which is printed: MELTEMI_SEEDS=7,8 runs other seeds,
+MELTEMI_STEPS=200 more changes.
+"""
+import json
+import os
+import random
+import signal
+
+import pytest
+
+from generate import Generator
+from mesh import DOMAIN, Envoy, Mesh
+from netns import Namespace
+from util import Timeout, http_request, wait_for
+
+SEEDS = [int(s) for s in os.environ.get("MELTEMI_SEEDS", "1,2,3").split(",")]
+STEPS = int(os.environ.get("MELTEMI_STEPS", "60"))
+ROUNDS = 2
+KINDS = ("cluster", "listener", "route", "endpoint")
+
+
+class Loopback:
+    """Addresses of a namespace of the test's own: any will do."""
+
+    def __init__(self):
+        self.used = 0
+
+    def ip(self):
+        self.used += 1
+        return f"127.77.0.{self.used}"
+
+
+class Proxy:
+    """An Envoy of some workload. Both variants of one workload hold the same."""
+
+    def __init__(self, mesh, number, of, protocol, ns, labels, ip, kind="sidecar", capture="REDIRECT"):
+        self.of, self.name = of, f"{of}-{protocol}"
+        node = {"id": f"{kind}~{ip}~{self.name}.{ns}~{ns}.{DOMAIN}", "cluster": f"{of}.{ns}",
+                "metadata": {"NAMESPACE": ns, "LABELS": labels, "CLUSTER_ID": "test",
+                             "INSTANCE_IPS": ip, "INTERCEPTION_MODE": capture,
+                             "WORKLOAD_NAME": of, "SERVICE_ACCOUNT": of}}
+        self.envoy = Envoy(self.name, node, mesh.xds_addr, f"127.77.1.{number}:15000", protocol,
+                           mesh.tmp, drain_s=1)
+
+    def start(self):
+        self.envoy.start()
+        return self
+
+    def stop(self):
+        self.envoy.stop()
+
+    def wait_ready(self, timeout=30):
+        wait_for(self.envoy.ready, timeout, what=f"{self.name} is ready")
+
+
+WORKLOADS = [  # those of the generator's services are found among the endpoints by their addresses
+    dict(of="web", ns="default", labels={"app": "web", "version": "v1"}, ip="10.7.4.1"),
+    dict(of="peer", ns="other", labels={"app": "a", "version": "v2"}, ip="10.7.0.2"),
+    dict(of="bare", ns="default", labels={"app": "b"}, ip="127.77.2.1", capture="NONE"),
+    dict(of="edge", ns="istio-system", labels={"istio": "ingressgateway"}, ip="127.77.2.2",
+         kind="router"),
+]
+ADDRESSES = [w["ip"] for w in WORKLOADS[:3]]
+
+
+class Plane:
+    """A mesh in a network namespace of its own; everything in it has the same addresses as in
+    another one."""
+
+    def __init__(self, tmp, files):
+        self.ns = Namespace()
+        tmp.mkdir()
+        self.mesh = Mesh(Loopback(), tmp, None)
+        self.mesh.gateways = [Proxy(self.mesh, 2 * i + k, protocol=protocol, **w)
+                              for i, w in enumerate(WORKLOADS, 1)
+                              for k, protocol in enumerate(("delta", "sotw"))]
+        for name, objects in files.items():
+            if objects:
+                self.mesh.apply(name, list(objects.values()))
+        with self.ns:
+            self.mesh.start()
+
+    def stop(self):
+        with self.ns:
+            self.mesh.stop()
+        self.ns.close()
+
+    def write(self, change):
+        if change.objects is not None:
+            self.mesh.apply(change.file, change.objects)
+        elif (self.mesh.config / f"{change.file}.yaml").exists():
+            self.mesh.remove(change.file)
+
+    def revisions(self):
+        """{(kind, namespace, name): rev} as Pilot knows them."""
+        page = http_request(self.mesh.monitor["pilot"], "/debug/configz").json()
+        return {(o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]):
+                o["metadata"].get("labels", {}).get("rev") for o in page}
+
+    def in_step(self, held):
+        """Pilot has exactly this configuration, and every proxy has what Pilot made of it."""
+        want = {k: o["metadata"]["labels"]["rev"] for k, o in held.items()}
+        have = self.revisions()
+        if have != want:
+            reports = http_request(self.mesh.monitor["galley"], "/debug/config").json()["reports"]
+            raise AssertionError(f"Pilot has {set(have.items()) ^ set(want.items())}, "
+                                 f"Galley says {reports}")
+        page = http_request(self.mesh.monitor["pilot"], "/debug/syncz").json()
+        late = [(p["proxy"], n, t) for p in page for n, t in p["types"].items()
+                if t["status"] not in ("SYNCED", "NOT SENT")]
+        assert not late and len(page) == len(self.mesh.gateways), (late, len(page))
+        return True
+
+    def holds(self):
+        """{proxy: {kind/name: resource}}."""
+        return {p.name: {f"{kind}/{name}": plain(r) for kind in KINDS
+                         for name, r in p.envoy.resources(kind).items()}
+                for p in self.mesh.gateways}
+
+
+def plain(r):
+    """A load assignment's order is the order in which its endpoints came: it has no meaning."""
+    if "endpoints" in r:
+        def text(x):
+            return json.dumps(x, sort_keys=True)
+        r = {**r, "endpoints": sorted(
+            ({**e, "lb_endpoints": sorted(e.get("lb_endpoints", []), key=text)}
+             for e in r["endpoints"]), key=text)}
+    return r
+
+
+def first_difference(a, b, path=""):
+    """Where two JSON values part."""
+    if type(a) is not type(b) or not isinstance(a, (dict, list)):
+        return f"{path}: {json.dumps(a)[:300]} | {json.dumps(b)[:300]}"
+    keys = (list(a) + [k for k in b if k not in a]) if isinstance(a, dict) else range(
+        max(len(a), len(b)))
+    for k in keys:
+        try:
+            x, y = a[k], b[k]
+        except (KeyError, IndexError):
+            return f"{path}/{k}: only on the {'left' if k in a else 'right'}" \
+                if isinstance(a, dict) else f"{path}: {len(a)} items | {len(b)} items"
+        if x != y:
+            return first_difference(x, y, f"{path}/{k}")
+    return path
+
+
+def differences(left, right, what):
+    out = []
+    for name in sorted(set(left) | set(right)):
+        a, b = left.get(name), right.get(name)
+        if a is None or b is None:
+            out.append(f"{what} {name}: only on the {'right' if a is None else 'left'}")
+        elif a != b:
+            out.append(f"{what} {name}{first_difference(a, b)}")
+    return out
+
+
+def same(live, fresh, held):
+    """Raises with what differs between the two planes, and between the variants of one."""
+    for plane in (live, fresh):
+        with plane.ns:
+            plane.in_step(held)
+    with live.ns:
+        old = live.holds()
+    with fresh.ns:
+        new = fresh.holds()
+    out = [d for proxy in old for d in differences(old[proxy], new[proxy], proxy)]
+    for w in WORKLOADS:
+        out += differences(old[w["of"] + "-delta"], old[w["of"] + "-sotw"], f"variants of {w['of']}")
+    assert not out, f"{len(out)} differences, such as (live | fresh)\n" + "\n".join(out[:20])
+    return True
+
+
+def disturb(rng, live):
+    """Now and then something dies, in the midst of the changes."""
+    roll = rng.random()
+    if roll < 0.02:
+        live.mesh.daemons["pilot"].stop(signal.SIGKILL)
+        live.mesh.start_daemon("pilot")
+        return "Pilot is killed"
+    if roll < 0.03:
+        live.mesh.daemons["galley"].stop(signal.SIGTERM)
+        live.mesh.start_daemon("galley")
+        return "Galley is started again"
+    if roll < 0.05:
+        p = rng.choice(live.mesh.gateways)
+        p.envoy.process.kill()
+        p.start()
+        return f"{p.name} is killed"
+    return None
+
+
+@pytest.mark.leaks
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.timeout(300)
+def test_what_counts_is_what_is(tmp, seed):
+    gen, rng = Generator(seed, ADDRESSES), random.Random(seed + 1000000)
+    print(f"seed {seed}, {STEPS} changes a round")
+    live, said = Plane(tmp / f"live-{seed}", gen.files), []
+    try:
+        for turn in range(ROUNDS):
+            for change in gen.changes(STEPS):
+                said.append(f"{change.file}: {change.what}")
+                with live.ns:
+                    live.write(change)
+                    said.append(disturb(rng, live))
+                    if rng.random() < 0.3:  # else the next change comes while this one is under way
+                        step = dict(gen.held())
+                        wait_for(lambda step=step: live.in_step(step), 30, what="a change is in force")
+            for change in gen.settle():
+                said.append(f"{change.file}: settles: {change.what}")
+                live.write(change)
+            compare(tmp / f"fresh-{seed}-{turn}", live, gen)
+    except BaseException:
+        print("\n".join(s for s in said if s))
+        with live.ns:
+            print(live.mesh.logs()[-4000:])
+        raise
+    finally:
+        live.stop()
+
+
+def compare(folder, live, gen):
+    fresh = Plane(folder, gen.files)
+    try:
+        wait_for(lambda: same(live, fresh, gen.held()), 30, interval=0.3, what="both hold the same")
+        for plane in (live, fresh):
+            with plane.ns:
+                assert not plane.mesh.nacks(), json.dumps(plane.mesh.nacks(), indent=1)
+    except Timeout as e:
+        with live.ns:
+            raise Timeout(f"{e}\nrejected: {json.dumps(live.mesh.nacks())[:3000]}") from None
+    finally:
+        fresh.stop()
