@@ -27,6 +27,7 @@ PYTEST ?=
 PORT ?=
 UP ?=
 ENVOY_VERSION := 1.40.0
+ENVOY_OLDEST := 1.36.2
 
 ifeq ($(V),1)
 Q :=

@@ -78,6 +78,7 @@ VENV := build/venv
 $(VENV)/.ready: $(wildcard tests/requirements.txt)
 	@tools/venv $(VENV) $<
 integration: deps $(VENV)/.ready all
+	@ENVOY_VERSION=$(ENVOY_VERSION) tools/deps --envoy-also $(ENVOY_OLDEST)
 	@$(VENV)/bin/python -m pytest tests/integration $(PYTEST)
 # The tests that are marked so once more, with sanitized daemons: a leak at the end of one is a fault.
 leaks: deps $(VENV)/.ready all

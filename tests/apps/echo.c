@@ -240,13 +240,14 @@ static void handle(struct app_req *r, void *ctx)
 	(void)ctx;
 	if (serve_control(r))
 		return;
-	if (delay)
-		app_sleep_ms(app_duration_ms(delay));
 	if (code < 200 || code > 599)
 		code = 400;
 	if (must_fail(r))
 		code = 503;
+	/* As it comes: who gave up waiting for it is counted with the others of its time. */
 	count(r, app_query(r, "drop") ? 0 : code);
+	if (delay)
+		app_sleep_ms(app_duration_ms(delay));
 	if (app_query(r, "drop")) {
 		shutdown(connection_fd(r), SHUT_RDWR);
 		app_reply_text(r, 500, "dropped\n");

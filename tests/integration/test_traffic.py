@@ -34,8 +34,8 @@ BASE = [SUBSETS, virtual_service("reviews", [{"route": [to("v1")]}])]
 class World:
     """The mesh of these tests: client → reviews (three versions), ratings, db (TCP)."""
 
-    def __init__(self, net, tmp, apps, protocol):
-        m = self.mesh = Mesh(net, tmp, apps, protocol=protocol)
+    def __init__(self, net, tmp, apps, protocol, envoy_binary=None):
+        m = self.mesh = Mesh(net, tmp, apps, protocol=protocol, envoy_binary=envoy_binary)
         self.marks = 0
         m.tcp_targets["client-v1"] = {"db"}
         self.client = m.workload("client")
