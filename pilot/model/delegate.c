@@ -310,7 +310,8 @@ static void delegate(
 	const char *ns = *h->delegate->namespace_ ? h->delegate->namespace_ : root->obj->ns;
 	struct pilot_vs *leaf = find(ix, ns, h->delegate->name);
 	bool seen = leaf &&
-		pilot_exported((const char *const *)leaf->spec->export_to, leaf->spec->n_export_to,
+		pilot_index_exported(ix, PILOT_EXPORT_VS,
+			(const char *const *)leaf->spec->export_to, leaf->spec->n_export_to,
 			leaf->obj->ns, root->obj->ns);
 	if (!seen) {
 		pilot_note_add(ix->arena, &ix->notes, root->id, PILOT_NOTE_PENDING,

@@ -68,20 +68,30 @@ static int by_length(const void *pa, const void *pb)
 	return na != nb ? (na > nb ? -1 : 1) : by_host(pa, pb);
 }
 
-/* Some namespace sees both. */
-static bool meet(const struct pilot_vs *a, const struct pilot_vs *b)
+/* Where a virtual service is seen: its own list, or the mesh's default. */
+static size_t seen_in(
+	const struct pilot_index *ix, const struct pilot_vs *vs, const char *const **ret)
 {
-	const char *const *to = (const char *const *)a->spec->export_to;
-	const char *const *bto = (const char *const *)b->spec->export_to;
-	size_t n = a->spec->n_export_to, bn = b->spec->n_export_to;
+	const Mesh__MeshConfig *m = ix->mesh.spec;
+	bool own = vs->spec->n_export_to;
+	*ret = (const char *const *)(own ? vs->spec->export_to
+					 : m->default_virtual_service_export_to);
+	return own ? vs->spec->n_export_to : m->n_default_virtual_service_export_to;
+}
+
+/* Some namespace sees both. */
+static bool meet(const struct pilot_index *ix, const struct pilot_vs *a, const struct pilot_vs *b)
+{
+	const char *const *to, *const *bto;
+	size_t n = seen_in(ix, a, &to), bn = seen_in(ix, b, &bto);
+	bool nobody = bn == 1 && strcmp(bto[0], "~") == 0;
 	for (size_t i = 0; i < n; i++) {
 		const char *ns = strcmp(to[i], ".") == 0 ? a->obj->ns : to[i];
 		/* "*" is seen where the other is: in some namespace, unless that is nobody's. */
-		if (strcmp(ns, "*") == 0 ? !(bn == 1 && strcmp(bto[0], "~") == 0)
-					 : pilot_exported(bto, bn, b->obj->ns, ns))
+		if (strcmp(ns, "*") == 0 ? !nobody : pilot_exported(bto, bn, b->obj->ns, ns))
 			return true;
 	}
-	return n == 0 && !(bn == 1 && strcmp(bto[0], "~") == 0);
+	return n == 0 && !nobody;
 }
 
 static void note_shadowed(struct pilot_index *ix)
@@ -90,7 +100,7 @@ static void note_shadowed(struct pilot_index *ix)
 		const struct pilot_vs_host *b = &ix->mesh_hosts[i];
 		for (size_t k = i; k-- > 0 && strcmp(ix->mesh_hosts[k].host, b->host) == 0;) {
 			const struct pilot_vs *a = ix->mesh_hosts[k].vs;
-			if (a == b->vs || !meet(a, b->vs))
+			if (a == b->vs || !meet(ix, a, b->vs))
 				continue;
 			pilot_note_add(ix->arena, &ix->notes, b->vs->id, PILOT_NOTE_SHADOWED,
 				"spec.hosts", "%s is older and has host %s too", a->obj->name,

@@ -107,11 +107,11 @@ Listener__Filter *pilot_tcp_filter(struct pilot_job *j, const struct pilot_filte
 
 Listener__Filter *pilot_tcp_route_filter(struct pilot_job *j, const struct pilot_filter_in *f,
 	const char *stat_prefix, Nw__RouteDestination **dst, size_t n, const struct pilot_vs *vs,
-	uint16_t port)
+	const char *path, uint16_t port)
 {
 	if (n == 1)
-		return pilot_tcp_filter(
-			j, f, stat_prefix, pilot_dest_cluster(j, dst[0]->destination, vs, port));
+		return pilot_tcp_filter(j, f, stat_prefix,
+			pilot_dest_cluster(j, dst[0]->destination, vs, path, port));
 	Tcpproxy__TcpProxy *t = pb_new(j->a, tcpproxy__tcp_proxy);
 	Tcpproxy__TcpProxy__WeightedCluster *w =
 		pb_new(j->a, tcpproxy__tcp_proxy__weighted_cluster);
@@ -121,7 +121,7 @@ Listener__Filter *pilot_tcp_route_filter(struct pilot_job *j, const struct pilot
 			continue;
 		Tcpproxy__TcpProxy__WeightedCluster__ClusterWeight *cw =
 			pb_new(j->a, tcpproxy__tcp_proxy__weighted_cluster__cluster_weight);
-		cw->name = pb_s(pilot_dest_cluster(j, dst[i]->destination, vs, port));
+		cw->name = pb_s(pilot_dest_cluster(j, dst[i]->destination, vs, path, port));
 		cw->weight = (uint32_t)dst[i]->weight;
 		pb_add(j->a, w, clusters, cw);
 	}

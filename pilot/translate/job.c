@@ -212,18 +212,18 @@ static uint16_t dest_port(
 }
 
 const char *pilot_dest_cluster(struct pilot_job *j, const Nw__Destination *d,
-	const struct pilot_vs *vs, uint16_t listen_port)
+	const struct pilot_vs *vs, const char *path, uint16_t listen_port)
 {
 	const char *host;
 	int svc = pilot_job_service(j, d->host, vs->obj->ns, &host);
 	uint16_t port = dest_port(j, d, svc, listen_port);
 	if (svc < 0)
-		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, "spec", "no service %s", host);
+		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, path, "no service %s", host);
 	else if (pilot_service_port(j->ix->svcs[svc], port) < 0)
-		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, "spec", "service %s has no port %u",
+		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, path, "service %s has no port %u",
 			host, port);
 	if (*d->subset && !has_subset(pilot_job_dr(j, host, svc), d->subset))
-		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, "spec",
+		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, path,
 			"no destination rule has subset %s of %s", d->subset, host);
 	return pilot_out_name(j, port, d->subset, host);
 }

@@ -125,9 +125,9 @@ bool pilot_egress_vs(struct pilot_job *j, const struct pilot_egress *e, const st
 bool pilot_match_gateway(struct pilot_job *j, const struct pilot_vs *vs,
 	const struct pilot_gw_server *s, char *const *names, size_t n);
 bool pilot_job_labels(struct pilot_job *j, const void *entries, size_t n); /* map<string,string> */
-/* Cluster name of a destination; what is missing is noted as pending. */
+/* Cluster name of a destination; what is missing is noted as pending, at the path of the rule. */
 const char *pilot_dest_cluster(struct pilot_job *j, const Nw__Destination *d,
-	const struct pilot_vs *vs, uint16_t listen_port);
+	const struct pilot_vs *vs, const char *path, uint16_t listen_port);
 /* Everything that pilot_dest_cluster() and its route read. */
 uint64_t pilot_dest_fp(struct pilot_job *j, const Nw__Destination *d, const struct pilot_vs *vs);
 

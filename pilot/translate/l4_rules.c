@@ -36,8 +36,8 @@ static void chain(const struct pilot_l4_ctx *c, const struct at *m, struct pilot
 	Nw__RouteDestination **route, size_t n)
 {
 	struct pilot_job *j = c->c->j;
-	Listener__FilterChain *fc = pilot_chain_new(
-		j, "", pilot_tcp_route_filter(j, &c->f, c->stat, route, n, c->vs, c->port));
+	Listener__FilterChain *fc = pilot_chain_new(j, "",
+		pilot_tcp_route_filter(j, &c->f, c->stat, route, n, c->vs, on->path, c->port));
 	pilot_chain_protocol(j, fc, c->protocol, c->stat, NULL);
 	fc->transport_socket = c->socket;
 	on->id = c->vs->id;

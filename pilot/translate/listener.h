@@ -111,7 +111,7 @@ Listener__Filter *pilot_tcp_filter(struct pilot_job *j, const struct pilot_filte
 /* Weighted destinations of a tcp or tls route. */
 Listener__Filter *pilot_tcp_route_filter(struct pilot_job *j, const struct pilot_filter_in *f,
 	const char *stat_prefix, Nw__RouteDestination **dst, size_t n, const struct pilot_vs *vs,
-	uint16_t port);
+	const char *path, uint16_t port);
 const char *pilot_listener_name(struct pilot_job *j, const char *bind, uint16_t port);
 /* RDS name of an HTTPS server of a gateway. */
 const char *pilot_https_route(struct pilot_job *j, const struct pilot_gw_server *s);

@@ -110,7 +110,7 @@ static Route__WeightedCluster__ClusterWeight *cluster_weight(
 	struct pilot_headers l = { .a = c->j->a };
 	Route__WeightedCluster__ClusterWeight *w =
 		pb_new(c->j->a, route__weighted_cluster__cluster_weight);
-	w->name = pb_s(pilot_dest_cluster(c->j, d->destination, c->vs, c->port));
+	w->name = pb_s(pilot_dest_cluster(c->j, d->destination, c->vs, c->path, c->port));
 	w->weight = pb_u32(c->j->a, (uint32_t)d->weight);
 	pilot_headers_dest(&l, d);
 	PILOT_PUT_HEADERS(w, l);
@@ -147,7 +147,8 @@ static bool destinations(const struct pilot_route_ctx *c, const Nw__HTTPRoute *h
 		return false;
 	if (n == 1) {
 		a->cluster_specifier_case = ROUTE__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
-		a->cluster = pb_s(pilot_dest_cluster(c->j, one->destination, c->vs, c->port));
+		a->cluster =
+			pb_s(pilot_dest_cluster(c->j, one->destination, c->vs, c->path, c->port));
 		/* With weights the route's Host beats the destination's: the same here. */
 		const char *host = l->host;
 		pilot_headers_dest(l, one);
@@ -175,7 +176,7 @@ static void add_mirror(const struct pilot_route_ctx *c, Route__RouteAction *a,
 		pb_new(c->j->a, route__route_action__request_mirror_policy);
 	if (!d || percent <= 0)
 		return;
-	m->cluster = pb_s(pilot_dest_cluster(c->j, d, c->vs, c->port));
+	m->cluster = pb_s(pilot_dest_cluster(c->j, d, c->vs, c->path, c->port));
 	m->runtime_fraction = pb_runtime_percent(c->j->a, percent);
 	m->trace_sampled = pb_bool(c->j->a, false); /* a copy is no request of its own */
 	pb_add(c->j->a, a, request_mirror_policies, m);

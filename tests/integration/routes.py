@@ -41,7 +41,11 @@ def subsets(host):
 
 
 class Client(Workload):
-    """A client that also has a listener for TLS, by server name."""
+    """A client in a place, that also has a listener for TLS, by server name."""
+
+    @property
+    def node(self):
+        return {**super().node, "locality": {"region": "near", "zone": "near"}}
 
     def sidecar_yaml(self):
         doc = super().sidecar_yaml()
@@ -107,7 +111,8 @@ class World:
         self.gateway = m.gateway()
         self.good, self.bad = Flaky(net.ip(), "good"), Flaky(net.ip(), "bad", always=True)
         m.apply("base", [subsets("reviews"), subsets("db"), subsets("sec.example"), self.sec(),
-                         self.flaky("flaky", self.good), self.flaky("both", self.good, self.bad)])
+                         self.flaky("flaky", self.good), self.flaky("both", self.good, self.bad),
+                         self.flaky("away", self.bad, self.good, places=("near", "away"))])
         m.apply("rules", [vs("reviews", [{"route": [to("v1")]}])])
         m.start()
 
@@ -118,13 +123,14 @@ class World:
             "endpoints": [{"address": w.inner, "ports": {"tls": 8001}, "labels": {"version": v}}
                           for v, w in self.db.items()]})
 
-    def flaky(self, name, *servers):
+    def flaky(self, name, *servers, places=("", "")):
         return obj("ServiceEntry", name, {
             "hosts": [f"{name}.default.{DOMAIN}"], "location": "MESH_INTERNAL",
             "resolution": "STATIC",
             "ports": [{"number": 9080, "name": "http", "protocol": "HTTP"}],
-            "endpoints": [{"address": s.addr.split(":")[0], "ports": {"http": 8000}}
-                          for s in servers]})
+            "endpoints": [{"address": s.addr.split(":")[0], "ports": {"http": 8000},
+                           **({"locality": f"{place}/{place}"} if place else {})}
+                          for s, place in zip(servers, places)]})
 
     def rules(self, http, *more, host="reviews", **spec):
         """Applies a virtual service of a host (and other objects); returns once it is in force:

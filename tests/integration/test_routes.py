@@ -274,6 +274,22 @@ def test_retries_prefer_other_hosts(world):
     assert run("/other")[503] <= 12 < run("/same")[503]
 
 
+def test_retries_in_other_localities(world):
+    w = world
+    # Another locality takes over only where outlier detection can tell that the near one fails.
+    policy = {"outlierDetection": {"consecutive5xxErrors": 1000, "interval": "60s"},
+              "loadBalancer": {"simple": "ROUND_ROBIN"}}
+    w.rules([{"match": [{"uri": {"prefix": "/far"}}], "route": [to(host="away")], "retries": {
+        "attempts": 4, "retryOn": "5xx", "retryRemoteLocalities": True}},
+             {"route": [to(host="away")], "retries": {"attempts": 4, "retryOn": "5xx"}}],
+            obj("DestinationRule", "away", {"host": "away", "trafficPolicy": policy}), host="away")
+    w.mesh.eventually(lambda: w.client.envoy.resources("cluster")[
+        f"outbound|9080||away.default.{DOMAIN}"].get("outlier_detection"))
+    w.mesh.eventually(lambda: w.get("/far", "away").status == 200)
+    assert {w.get("/near", "away").status for _ in range(10)} == {503}
+    assert {w.get("/far", "away").status for _ in range(10)} == {200}
+
+
 def test_faults(world):
     w = world
     w.rules([

@@ -235,6 +235,13 @@ START_TEST(analysis)
 		"kind: ServiceEntry\nmetadata: {name: x}\nspec: {hosts: [x.default.svc.cluster.local], "
 		"resolution: NONE, ports: [{number: 80, name: http, protocol: HTTP}]}\n";
 
+	static const char delegates[] =
+		"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: root}\n"
+		"spec: {hosts: [x], http: [{delegate: {name: leaf}}, {delegate: {name: none}}, "
+		"{delegate: {name: root, namespace: default}}]}\n---\napiVersion: networking.istio.io/v1\n"
+		"kind: VirtualService\nmetadata: {name: leaf}\n"
+		"spec: {http: [{directResponse: {status: 200}}]}\n";
+
 	open_store(100, 0);
 	text(0, "f", "a", "x");
 	text(0, "h", "b", "nowhere");
@@ -249,6 +256,17 @@ START_TEST(analysis)
 	ck_assert_int_eq(diags.v[0].line, 8);
 	ck_assert_str_eq(
 		diags.v[1].msg, "no service is known as nowhere.default.svc.cluster.local");
+	mt_diags_clear(&diags);
+	galley_store_text(store, 0, "d", delegates, strlen(delegates));
+	commit(true);
+	galley_analyze(store, "svc.cluster.local", &diags);
+	size_t found = 0;
+	for (size_t i = 0; i < diags.n; i++)
+		found += strcmp(diags.v[i].msg, "there is no VirtualService default/none") == 0 ||
+			strcmp(diags.v[i].msg,
+				"VirtualService default/root has hosts: it is no delegate") == 0;
+	ck_assert_uint_eq(diags.n, 3 + 2);
+	ck_assert_uint_eq(found, 2);
 	mt_diags_clear(&diags);
 	close_store();
 }

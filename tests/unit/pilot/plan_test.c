@@ -99,10 +99,22 @@ static void random_config(struct mt_buf *b)
 				"    route: [{destination: {host: s%u, subset: v%u}}]\n"
 				"  - route: [{destination: {host: s%d, subset: v1}, weight: %u}, "
 				"{destination: {host: s%u.n%u.svc.cluster.local}, weight: 50}]\n"
-				"  tcp: [{route: [{destination: {host: s%u, port: {number: 90}}}]}]\n",
+				"  tcp: [{match: [{destinationSubnets: [10.%u.0.0/16]}, {sourceSubnet: 10.%u.0.0/16}],"
+				" route: [{destination: {host: s%u}}]},"
+				" {route: [{destination: {host: s%u, port: {number: 90}}}]}]\n"
+				"  tls: [{match: [{sniHosts: [a.x, b%u.x]}, {sniHosts: [b0.x, c.x], sourceLabels: {role: r%u}}],"
+				" route: [{destination: {host: s%u, subset: v%u}}]}]\n",
 				s, s % 2, s, rnd(3) ? "" : ".example.com",
 				rnd(2) ? "mesh, gw" : "mesh", rnd(2), rnd(2), rnd(4), 1 + rnd(2), s,
-				50 + rnd(2), rnd(4), rnd(2), rnd(4));
+				50 + rnd(2), rnd(4), rnd(2), rnd(2), rnd(2), rnd(4), rnd(4), rnd(2),
+				rnd(2), rnd(4), 1 + rnd(2));
+		if (rnd(3) == 0)
+			mt_buf_printf(b,
+				"---\nkind: VirtualService\napiVersion: networking.istio.io/v1\n"
+				"metadata: {name: root%d, namespace: n%d}\nspec:\n  hosts: [root%d.example.com]\n"
+				"  gateways: [mesh, gw]\n  http:\n"
+				"  - {match: [{uri: {prefix: /x}}], delegate: {name: leaf, namespace: n%u}}\n",
+				s, s % 2, s, rnd(2));
 		if (rnd(2))
 			mt_buf_printf(b,
 				"---\nkind: DestinationRule\napiVersion: networking.istio.io/v1alpha3\n"
@@ -114,6 +126,15 @@ static void random_config(struct mt_buf *b)
 				s, rnd(2), s, s % 2, rnd(3) ? "*" : ".", lb[rnd(3)], tls[rnd(3)],
 				1 + rnd(2));
 	}
+	for (int n = 0; n < 2; n++)
+		if (rnd(2))
+			mt_buf_printf(b,
+				"---\nkind: VirtualService\napiVersion: networking.istio.io/v1\n"
+				"metadata: {name: leaf, namespace: n%d}\nspec:\n  exportTo: [\"%s\"]\n  http:\n"
+				"  - {match: [{uri: {exact: /x/%u}}], route: [{destination: {host: s%u}}]}\n"
+				"  - {timeout: %us, route: [{destination: {host: s%u, subset: v%u}}]}\n",
+				n, rnd(3) ? "*" : ".", rnd(2), rnd(4), 1 + rnd(2), rnd(4),
+				1 + rnd(2));
 	if (rnd(2))
 		mt_buf_printf(b,
 			"---\nkind: Sidecar\napiVersion: networking.istio.io/v1alpha3\n"
@@ -123,7 +144,9 @@ static void random_config(struct mt_buf *b)
 		mt_buf_printf(b,
 			"---\nkind: Gateway\napiVersion: networking.istio.io/v1alpha3\n"
 			"metadata: {name: gw, namespace: n%u}\nspec:\n  selector: {app: s0}\n"
-			"  servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: [\"*%s\"]}]\n",
+			"  servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: [\"*%s\"]},"
+			" {port: {number: 8081, name: tcp, protocol: TCP}, hosts: [\"*\"]},"
+			" {port: {number: 8082, name: tls, protocol: TLS}, hosts: [\"*\"], tls: {mode: PASSTHROUGH}}]\n",
 			rnd(2), rnd(2) ? "" : ".example.com");
 	if (rnd(3) == 0)
 		mt_buf_printf(b,
