@@ -94,13 +94,20 @@ static bool meet(const struct pilot_index *ix, const struct pilot_vs *a, const s
 	return n == 0 && !nobody;
 }
 
+/* HTTP, TCP and TLS rules of one host may come from different objects. */
+static bool same_rules(const struct pilot_vs *a, const struct pilot_vs *b)
+{
+	return (a->nhttp && b->nhttp) || (a->spec->n_tcp && b->spec->n_tcp) ||
+		(a->spec->n_tls && b->spec->n_tls);
+}
+
 static void note_shadowed(struct pilot_index *ix)
 {
 	for (size_t i = 1; i < ix->nmesh_hosts; i++) {
 		const struct pilot_vs_host *b = &ix->mesh_hosts[i];
 		for (size_t k = i; k-- > 0 && strcmp(ix->mesh_hosts[k].host, b->host) == 0;) {
 			const struct pilot_vs *a = ix->mesh_hosts[k].vs;
-			if (a == b->vs || !meet(ix, a, b->vs))
+			if (a == b->vs || !same_rules(a, b->vs) || !meet(ix, a, b->vs))
 				continue;
 			pilot_note_add(ix->arena, &ix->notes, b->vs->id, PILOT_NOTE_SHADOWED,
 				"spec.hosts", "%s is older and has host %s too", a->obj->name,

@@ -162,17 +162,29 @@ bool pilot_egress_vs(struct pilot_job *j, const struct pilot_egress *e, const st
 	return false;
 }
 
-const struct pilot_vs *pilot_job_vs(
-	struct pilot_job *j, const struct pilot_egress *e, const char *host)
+static bool has_rules(
+	struct pilot_job *j, const struct pilot_vs *vs, enum pilot_vs_rules rules, uint16_t port)
+{
+	switch (rules) {
+	case PILOT_VS_HTTP: return pilot_vs_applies(j, vs, NULL, port);
+	case PILOT_VS_TCP: return vs->spec->n_tcp;
+	case PILOT_VS_TLS: return vs->spec->n_tls;
+	}
+	return false;
+}
+
+const struct pilot_vs *pilot_job_vs(struct pilot_job *j, const struct pilot_egress *e,
+	const char *host, enum pilot_vs_rules rules, uint16_t port)
 {
 	const struct pilot_vs_host *v;
 	size_t n = pilot_index_mesh_hosts(j->ix, host, &v);
 	for (size_t i = 0; i < n; i++)
-		if (pilot_egress_vs(j, e, v[i].vs))
+		if (pilot_egress_vs(j, e, v[i].vs) && has_rules(j, v[i].vs, rules, port))
 			return v[i].vs;
 	for (size_t i = 0; i < j->ix->nwild_hosts; i++) {
 		const struct pilot_vs_host *h = &j->ix->wild_hosts[i];
-		if (pilot_host_covers(h->host, host) && pilot_egress_vs(j, e, h->vs))
+		if (pilot_host_covers(h->host, host) && pilot_egress_vs(j, e, h->vs) &&
+			has_rules(j, h->vs, rules, port))
 			return h->vs;
 	}
 	return NULL;

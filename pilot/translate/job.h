@@ -116,9 +116,11 @@ const char *pilot_out_name(
 int pilot_job_service(struct pilot_job *j, const char *host, const char *ns, const char **ret_host);
 const struct pilot_dr *pilot_job_dr(struct pilot_job *j, const char *host, int svc);
 /* Oldest visible mesh virtual service for a host of an egress listener: exact, then the longest
- * wildcard. NULL none. */
-const struct pilot_vs *pilot_job_vs(
-	struct pilot_job *j, const struct pilot_egress *e, const char *host);
+ * wildcard. Only those with rules of the kind count, and HTTP rules only when one is for this proxy and
+ * port. NULL none. */
+enum pilot_vs_rules { PILOT_VS_HTTP, PILOT_VS_TCP, PILOT_VS_TLS };
+const struct pilot_vs *pilot_job_vs(struct pilot_job *j, const struct pilot_egress *e,
+	const char *host, enum pilot_vs_rules rules, uint16_t port);
 /* An egress listener lets this virtual service in. */
 bool pilot_egress_vs(struct pilot_job *j, const struct pilot_egress *e, const struct pilot_vs *vs);
 /* A match names this server's gateway (NULL: the mesh), or none at all. */

@@ -39,10 +39,19 @@ static bool is_sni(const struct pilot_job *j, const struct pilot_out_target *t)
 	return pilot_protocol_is_tls(j->ix->svcs[t->svc]->ports[t->port].protocol);
 }
 
-static uint64_t target_fp(struct pilot_job *j, const struct pilot_egress *e, uint32_t svc)
+static const struct pilot_vs *rules_of(
+	struct pilot_job *j, const struct pilot_egress *e, const struct pilot_out_target *t)
 {
-	const struct pilot_service *s = j->ix->svcs[svc];
-	const struct pilot_vs *vs = pilot_job_vs(j, e, s->hostname);
+	const struct pilot_service *s = j->ix->svcs[t->svc];
+	return pilot_job_vs(j, e, s->hostname, is_sni(j, t) ? PILOT_VS_TLS : PILOT_VS_TCP,
+		s->ports[t->port].number);
+}
+
+static uint64_t target_fp(
+	struct pilot_job *j, const struct pilot_egress *e, const struct pilot_out_target *t)
+{
+	const struct pilot_service *s = j->ix->svcs[t->svc];
+	const struct pilot_vs *vs = rules_of(j, e, t);
 	return mt_hash_mix(s->hash, vs ? pilot_l4_fp(j, vs) : 0);
 }
 
@@ -59,7 +68,7 @@ static void push_target(struct outs *o, const struct pilot_egress *e, struct pil
 			return;
 		}
 	mt_vec_apush(j->a, l, t);
-	l->fp = mt_hash_mix(l->fp, target_fp(j, e, t.svc));
+	l->fp = mt_hash_mix(l->fp, target_fp(j, e, &t));
 	l->fp = mt_hash_mix(l->fp, (uint64_t)t.port << 1 | (t.cidr != NULL));
 }
 
@@ -236,7 +245,7 @@ static void target_chains(struct pilot_chains *c, const struct pilot_out_listene
 	struct pilot_job *j = c->j;
 	const struct pilot_service *s = j->ix->svcs[t->svc];
 	uint16_t port = s->ports[t->port].number;
-	const struct pilot_vs *vs = pilot_job_vs(j, o->egress, s->hostname);
+	const struct pilot_vs *vs = rules_of(j, o->egress, t);
 	const char *cluster = pilot_out_name(j, port, "", s->hostname);
 	char *cidr = pb_s(t->cidr), *name = pb_s(s->hostname);
 	struct pilot_l4_ctx at = { .c = c,

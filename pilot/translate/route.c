@@ -125,7 +125,7 @@ static void service_vhost(struct vhosts *v, uint32_t svc, uint16_t port)
 	const struct pilot_service *s = j->ix->svcs[svc];
 	struct pilot_vhost_ref ref = { .kind = PILOT_VHOST_SERVICE, .svc = (int)svc, .port = port };
 	struct mt_ip ip;
-	one_vs(v, &ref, pilot_job_vs(j, v->rc->egress, s->hostname));
+	one_vs(v, &ref, pilot_job_vs(j, v->rc->egress, s->hostname, PILOT_VS_HTTP, port));
 	add_name(v, &ref, s->hostname, port);
 	short_names(v, &ref, s->hostname, port);
 	for (size_t i = 0; i < s->naddresses; i++)
@@ -166,7 +166,7 @@ static void only_vhost(struct vhosts *v, uint32_t svc, uint16_t port)
 {
 	const struct pilot_service *s = v->j->ix->svcs[svc];
 	struct pilot_vhost_ref ref = { .kind = PILOT_VHOST_SERVICE, .svc = (int)svc, .port = port };
-	one_vs(v, &ref, pilot_job_vs(v->j, v->rc->egress, s->hostname));
+	one_vs(v, &ref, pilot_job_vs(v->j, v->rc->egress, s->hostname, PILOT_VS_HTTP, port));
 	add_domain(v, &ref, "*");
 	put(v, mt_arena_printf(v->j->a, "%s:%u", s->hostname, port), &ref);
 }

@@ -502,6 +502,21 @@ def test_hosts_of_virtual_services(world):
     assert ("VirtualService carts/younger", "shadowed", "spec.hosts") in w.notes()
 
 
+def test_rules_of_one_host_from_several_objects(world):
+    w = world
+    here = {"app": "client"}
+    w.rules([{"route": [to("v1")]}],
+            vs("db-http", [{"route": [to(host="db")]}], hosts=["db"]),
+            vs("db-tcp", hosts=["db"], tcp=[{"route": [to("v2", host="db")]}]),
+            vs("ratings-for-others", [{"match": [{"sourceLabels": {"app": "other"}}],
+                                       "directResponse": {"status": 418}}], hosts=["ratings"]),
+            vs("ratings-for-us", [{"match": [{"sourceLabels": here}],
+                                   "directResponse": {"status": 202}}], hosts=["ratings"]))
+    w.mesh.eventually(lambda: reached(w.client.outbound_tcp) == "v2")
+    assert w.get(host="ratings").status == 202
+    assert not [n for n in w.notes() if n[0] == "VirtualService default/db-tcp"]
+
+
 def test_gateway_joins_virtual_services(world):
     w = world
     addr = f"{w.gateway.outer}:8080"
