@@ -66,16 +66,9 @@ static void add_http(struct walk *w, const Nw__HTTPRoute *h, size_t i)
 static void add_gateway(struct walk *w, const char *g, size_t i)
 {
 	struct mt_arena *a = w->out->arena;
-	const char *name;
-	if (strcmp(g, "mesh") == 0)
+	const char *name = mt_arena_strdup(a, pilot_gateway_name(a, g, w->o->ns));
+	if (strcmp(name, "mesh") == 0)
 		return;
-	if (strchr(g, '/'))
-		name = mt_arena_strdup(a, g);
-	else if (strchr(g, '.')) /* 1.0's "name.ns.svc.cluster.local" */
-		name = mt_arena_printf(a, "%.*s/%.*s", (int)strcspn(strchr(g, '.') + 1, "."),
-			strchr(g, '.') + 1, (int)strcspn(g, "."), g);
-	else
-		name = mt_arena_printf(a, "%s/%s", w->o->ns, g);
 	struct pilot_ref *r = add(w, PILOT_REF_GATEWAY, name);
 	r->path = mt_arena_printf(a, "spec.gateways[%zu]", i);
 }
