@@ -107,6 +107,7 @@ struct mt_rpc_env *mt_rpc_env_new(unsigned threads)
 	struct mt_rpc_env *e = mt_alloc(sizeof(*e) + n * sizeof(e->threads[0]));
 
 	rpc_log_init();
+	rpc_memory_init();
 	grpc_init();
 	e->n = n;
 	e->lame = grpc_lame_client_channel_create("lame", GRPC_STATUS_INTERNAL, "lame");

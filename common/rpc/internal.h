@@ -70,6 +70,7 @@ struct mt_rpc_env {
 void rpc_post(struct rpc_thread *t, struct rpc_task *task); /* any thread */
 void rpc_env_stream_opened(struct mt_rpc_env *e);           /* any thread */
 void rpc_env_stream_closed(struct mt_rpc_env *e);           /* any thread */
+void rpc_memory_init(void);                                 /* memory.c: before grpc_init(), once */
 void rpc_log_init(void); /* log.c: gRPC's own lines go to our log */
 
 /* ---- stream.c, stream_event.c ---- */

@@ -13,6 +13,8 @@ enum {
 	AGE_GRACE_MS = 5 * 1000,
 	KEEPALIVE_TIMEOUT_MS = 10 * 1000,
 	LOOKAHEAD_BYTES = 4096,
+	READ_BYTES = 8192,      /* an idle connection waits with a buffer of this size (memory.c) */
+	TLS_FRAME_BYTES = 4096, /* ... and keeps one of this size to encrypt */
 	PING_MIN_MS = 5 * 1000, /* a client that pings more often is cut off */
 };
 
@@ -87,6 +89,8 @@ static grpc_server *make_core(const struct mt_rpc_server *s)
 		RPC_ARG_INT(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
 		RPC_ARG_INT(GRPC_ARG_ENABLE_CHANNELZ, 0),
 		RPC_ARG_INT(GRPC_ARG_HTTP2_BDP_PROBE, 0),
+		RPC_ARG_INT(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, READ_BYTES),
+		RPC_ARG_INT(GRPC_ARG_TSI_MAX_FRAME_SIZE, TLS_FRAME_BYTES),
 		/* Core waits for the next bytes with a buffer as large as the largest read so far: after
 		 * one large request an idle connection would keep 128 kB. A window beyond the message
 		 * under way is of no use to requests, and without it reads stay small. */

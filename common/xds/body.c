@@ -17,7 +17,7 @@ enum {
 	RESOURCE_VERSION = 1,
 	RESOURCE_ANY = 2,
 	RESOURCE_NAME = 3,
-	FLUSH_SIZE = 16 * 1024,
+	FLUSH_SIZE = 64 * 1024, /* core keeps room for as many slices as its largest message had */
 };
 
 static void flush(struct mt_body *b)

@@ -12,6 +12,8 @@
 #include "common/base/strs.h"
 #include "pilot/model/service.h"
 
+enum { TYPICAL_BYTES = 1024 }; /* of a proxy; there are thousands */
+
 typedef const Google__Protobuf__Value pb_value;
 
 static pb_value *meta_get(const Google__Protobuf__Struct *s, const char *key)
@@ -218,7 +220,7 @@ static int fill(struct pilot_proxy *p, const Core__Node *n, struct mt_err *err)
 
 int pilot_proxy_new(const Core__Node *node, struct pilot_proxy **ret, struct mt_err *err)
 {
-	struct mt_arena *a = mt_arena_new(0);
+	struct mt_arena *a = mt_arena_new_sized(0, TYPICAL_BYTES);
 	struct pilot_proxy *p = MT_ANEW(a, struct pilot_proxy);
 	mt_ref_init(&p->ref);
 	p->arena = a;
@@ -250,7 +252,7 @@ static const struct mt_kv *copy_kv(struct mt_arena *a, const struct mt_kv *from,
 struct pilot_proxy *pilot_proxy_with(const struct pilot_proxy *old, const struct mt_kv *labels,
 	size_t nlabels, const char *ns, const char *service_account)
 {
-	struct mt_arena *a = mt_arena_new(0);
+	struct mt_arena *a = mt_arena_new_sized(0, TYPICAL_BYTES);
 	struct pilot_proxy *p = MT_ANEW(a, struct pilot_proxy);
 	*p = *old;
 	mt_ref_init(&p->ref);

@@ -13,6 +13,8 @@
 #include "common/base/strs.h"
 #include "common/base/vec.h"
 
+enum { TYPICAL_BYTES = 512 }; /* of a service, or of its endpoints; there are thousands */
+
 static const struct {
 	const char *name; /* also the prefix of port names */
 	enum pilot_protocol p;
@@ -89,7 +91,7 @@ bool pilot_resolution_is_dns(enum pilot_resolution r)
 
 struct pilot_service *pilot_service_new(void)
 {
-	struct mt_arena *a = mt_arena_new(0);
+	struct mt_arena *a = mt_arena_new_sized(0, TYPICAL_BYTES);
 	struct pilot_service *s = MT_ANEW(a, struct pilot_service);
 	mt_ref_init(&s->ref);
 	s->arena = a;
@@ -139,7 +141,7 @@ void pilot_service_unref(struct pilot_service *s)
 
 struct pilot_endpoints *pilot_endpoints_new(void)
 {
-	struct mt_arena *a = mt_arena_new(0);
+	struct mt_arena *a = mt_arena_new_sized(0, TYPICAL_BYTES);
 	struct pilot_endpoints *e = MT_ANEW(a, struct pilot_endpoints);
 	mt_ref_init(&e->ref);
 	e->arena = a;
