@@ -13,6 +13,7 @@ static int base_start(struct mt_daemon *d, void *self, struct mt_err *err)
 	p->loop = mt_daemon_loop(d);
 	p->env = mt_rpc_env_new((unsigned)p->opts->rpc_threads);
 	p->push = push_new(p->loop, mt_daemon_metrics(d), (unsigned)p->opts->max_proxies);
+	push_virtual_hosts(p->push, p->opts->virtual_host_discovery);
 	mt_metric_set(mt_daemon_metrics(d), METRIC_pilot_info, 1, MT_VERSION);
 	return 0;
 }

@@ -176,7 +176,8 @@ static bool send_owed(struct mt_xds_sub *s, size_t type, int64_t now)
 	if (!gate(s, type, snap->id, now)) {
 		snap = stage(s, type);
 		if (snap->id < t->status.sent_id || !gate(s, type, snap->id, now))
-			return !t->first && answer_from_force(s, type);
+			return !t->first && !s->server->types[type].resend_below &&
+				answer_from_force(s, type);
 	}
 	struct mt_xds_step step = {
 		.type = (int)type, .goal = goal_of(s, snap, type), .snap = snap

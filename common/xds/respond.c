@@ -19,6 +19,11 @@
 
 enum { HELD_SLACK = 1000 };
 
+struct names_vec {
+	struct mt_view *v;
+	size_t n, cap;
+};
+
 struct draft {
 	struct mt_xds_sub *sub;
 	struct mt_xds_tstate *t;
@@ -294,6 +299,29 @@ static size_t send_draft(struct draft *f)
 	return b.bytes;
 }
 
+/* Names of the newest set of a type that begin with a name and a slash: the set is sorted. */
+static void below(const struct draft *f, size_t type, const char *name, struct names_vec *out)
+{
+	const struct mt_snapshot *snap = f->sub->newest;
+	const struct mt_set *set = type < snap->n ? snap->sets[type] : NULL;
+	size_t n = strlen(name), lo = 0, hi = mt_set_size(set);
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		int c = strncmp(mt_set_at(set, mid)->name, name, n);
+		if (c < 0 || (c == 0 && mt_set_at(set, mid)->name[n] < '/'))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < mt_set_size(set); lo++) {
+		const char *have = mt_set_at(set, lo)->name;
+		if (strncmp(have, name, n) != 0 || have[n] != '/')
+			break;
+		mt_vec_push(out, ((struct mt_view){ have, strlen(have) }));
+	}
+}
+
 /* Clusters that changed warm until their endpoints come again: those are owed an answer now. After a
  * reconnect the endpoints are asked for with what is held, which must not silence that answer. */
 static void resend_companions(struct draft *f)
@@ -303,16 +331,18 @@ static void resend_companions(struct draft *f)
 		struct mt_xds_tstate *c = f->sub->types[i];
 		if (!follows(f, i))
 			continue;
-		size_t n = 0;
-		struct mt_view *wanted = mt_reallocarray(NULL, f->resend.n + 1, sizeof(*wanted));
+		struct names_vec wanted = { 0 };
 		for (size_t k = 0; k < f->resend.n; k++) {
-			if (!c || mt_xds_wants(c, f->resend.v[k].p))
-				wanted[n++] = f->resend.v[k];
+			if (sv->types[i].resend_below) {
+				below(f, i, f->resend.v[k].p, &wanted);
+			} else if (!c || mt_xds_wants(c, f->resend.v[k].p)) {
+				mt_vec_push(&wanted, f->resend.v[k]);
+			}
 		}
 		struct mt_names **at = c ? &c->pending : &f->t->announced, *old = *at;
-		*at = mt_names_edit(NULL, old, wanted, n, NULL, 0);
+		*at = mt_names_edit(NULL, old, wanted.v, wanted.n, NULL, 0);
 		mt_names_unref(old);
-		mt_free(wanted);
+		mt_vec_clear(&wanted);
 	}
 }
 

@@ -21,6 +21,9 @@ struct mt_xds_type {
 				 same publish brought are acknowledged; -1 none */
 	int8_t resend_with; /* index of a type: a changed resource there causes the one of the same
 				 name here to be sent again (EDS after CDS: Envoy warms); -1 none */
+	bool resend_below;  /* with resend_with: not the one of the same name, but all whose name
+				  begins with it and a slash, once it is acknowledged (VHDS after RDS:
+				  Envoy drops virtual hosts whose table it does not have) */
 	bool keep_until_users_ack; /* removals wait until every type that needs this one (transitively)
 				      has acknowledged the same snapshot */
 };

@@ -92,6 +92,7 @@ static bool concerns(
 			cluster_matches(p, name);
 	case PILOT_HOW_ENDPOINTS:
 	case PILOT_HOW_VHOST:
+	case PILOT_HOW_VHOST_APART:
 	case PILOT_HOW_PATCHED: return false;
 	case PILOT_HOW_ROUTE: return pilot_patch_is_route(p) && pilot_patch_in(p, context);
 	default:
@@ -155,7 +156,7 @@ void pilot_patch_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan
 	bool inbound = t == PILOT_CLUSTERS_INBOUND || t == PILOT_LISTENERS_INBOUND;
 	pilot_apply_to to = cluster ? TO(CLUSTER) : TO(LISTENER);
 	size_t n = 0;
-	if (!j->npatches || t == PILOT_ENDPOINTS || t == PILOT_ROUTES)
+	if (!j->npatches || t == PILOT_ENDPOINTS || t == PILOT_ROUTES || t == PILOT_VIRTUAL_HOSTS)
 		return;
 	for (size_t i = 0; i < plan->n; i++)
 		if (!removed(j, &plan->v[i], to))
@@ -175,7 +176,7 @@ void pilot_patch_built(struct pilot_job *j, const struct pilot_item *it, Protobu
 	enum pilot_how how = (enum pilot_how)it->how;
 	pilot_patch_context context = context_of(j, how, it->name);
 	if (!j->npatches || how == PILOT_HOW_ENDPOINTS || how == PILOT_HOW_ROUTE ||
-		how == PILOT_HOW_VHOST || how == PILOT_HOW_PATCHED)
+		how == PILOT_HOW_VHOST || how == PILOT_HOW_VHOST_APART || how == PILOT_HOW_PATCHED)
 		return;
 	if (!is_cluster(how)) {
 		pilot_patch_listener(j, context, (Listener__Listener *)m);

@@ -3,7 +3,7 @@
  *   clusters   type, namespace, sidecar object, whether its agent has certificates, address family
  *   endpoints  those, and locality, network, cluster
  *   listeners  those of clusters, domain, interception mode, the labels that selectors mention
- *   routes     the same
+ *   routes     the same, and whether virtual hosts are resources of their own
  *   inbound    those, and the service instances; addresses and workload facts when something of the
  *              proxy itself is in the resources (captureMode NONE, facts for Mixer)
  *
@@ -203,8 +203,10 @@ void pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, 
 	key_common(&b, w, p);
 	size_t common = b.n;
 	finish(&b, common, a, &ret[PILOT_CLUSTERS]);
-	ret[PILOT_ROUTES] = ret[PILOT_CLUSTERS];
 	ret[PILOT_LISTENERS] = ret[PILOT_CLUSTERS];
+	mt_buf_printf(&b, " vhds=%d", p->vhds);
+	finish(&b, common, a, &ret[PILOT_ROUTES]);
+	ret[PILOT_VIRTUAL_HOSTS] = ret[PILOT_ROUTES];
 	text(&b, "region", p->region);
 	text(&b, "zone", p->zone);
 	text(&b, "subzone", p->subzone);

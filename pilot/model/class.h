@@ -17,6 +17,7 @@ enum pilot_table {
 	PILOT_LISTENERS,         /* outbound (sidecar), servers (gateway) */
 	PILOT_LISTENERS_INBOUND, /* shared by replicas; with captureMode NONE per proxy */
 	PILOT_ROUTES,
+	PILOT_VIRTUAL_HOSTS, /* of the routes, for proxies that take them as resources of their own */
 	PILOT_TABLES
 };
 

@@ -36,6 +36,7 @@ struct pilot_proxy {
 	bool tproxy; /* INTERCEPTION_MODE TPROXY */
 	bool none;   /* INTERCEPTION_MODE NONE: nothing is captured */
 	bool sds;    /* its agent serves certificates: metadata SDS true, or its tlsMode label */
+	bool vhds;   /* takes virtual hosts as resources of their own; told by who serves it */
 	int major, minor, patch; /* of Envoy; 0.0.0 unknown */
 };
 

@@ -13,7 +13,7 @@
 #include "pilot/flow.h"
 #include "pilot/model/world.h"
 
-enum push_type { PUSH_CDS, PUSH_EDS, PUSH_LDS, PUSH_RDS, PUSH_TYPES };
+enum push_type { PUSH_CDS, PUSH_EDS, PUSH_LDS, PUSH_RDS, PUSH_VHDS, PUSH_TYPES };
 extern const struct mt_xds_type push_types[PUSH_TYPES];
 
 struct push;
@@ -31,6 +31,8 @@ struct push_proxy { /* one connected proxy; owned by the engine */
 };
 
 struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned max_proxies);
+/* Virtual hosts as resources of their own, for proxies that can (default: no). */
+void push_virtual_hosts(struct push *p, bool on);
 void push_free(struct push *p);
 
 struct push_refusal { /* borrowed during the call */

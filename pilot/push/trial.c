@@ -17,6 +17,7 @@ static const int type_of[PILOT_TABLES] = {
 	[PILOT_LISTENERS] = PUSH_LDS,
 	[PILOT_LISTENERS_INBOUND] = PUSH_LDS,
 	[PILOT_ROUTES] = PUSH_RDS,
+	[PILOT_VIRTUAL_HOSTS] = PUSH_VHDS,
 };
 
 bool push_gated(int table)

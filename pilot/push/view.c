@@ -177,6 +177,7 @@ static const struct {
 	{ PUSH_EDS, { PILOT_ENDPOINTS, -1 } },
 	{ PUSH_LDS, { PILOT_LISTENERS, PILOT_LISTENERS_INBOUND } },
 	{ PUSH_RDS, { PILOT_ROUTES, -1 } },
+	{ PUSH_VHDS, { PILOT_VIRTUAL_HOSTS, -1 } },
 };
 
 static bool part_changed(

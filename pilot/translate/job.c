@@ -265,6 +265,16 @@ static void sort_plan(struct pilot_plan *p)
 	p->n = k;
 }
 
+const struct pilot_plan *pilot_job_routes(struct pilot_job *j)
+{
+	if (!j->routes) {
+		struct pilot_plan *p = MT_ANEW(j->a, struct pilot_plan);
+		pilot_plan_routes(j, p);
+		j->routes = p;
+	}
+	return j->routes;
+}
+
 void pilot_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret)
 {
 	struct pilot_plan p = { 0 };
@@ -274,7 +284,11 @@ void pilot_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret)
 	case PILOT_ENDPOINTS: pilot_plan_endpoints(j, &p); break;
 	case PILOT_LISTENERS: pilot_plan_listeners(j, &p); break;
 	case PILOT_LISTENERS_INBOUND: pilot_plan_listeners_inbound(j, &p); break;
-	case PILOT_ROUTES: pilot_plan_routes(j, &p); break;
+	case PILOT_ROUTES:
+		p.n = p.cap = pilot_job_routes(j)->n;
+		p.v = mt_arena_memdup(j->a, j->routes->v, p.n * sizeof(*p.v));
+		break;
+	case PILOT_VIRTUAL_HOSTS: pilot_plan_virtual_hosts(j, &p); break;
 	case PILOT_TABLES: break;
 	}
 	pilot_patch_plan(j, t, &p);
@@ -332,6 +346,7 @@ void pilot_build(struct pilot_job *j, const struct pilot_item *it, struct pilot_
 	case PILOT_HOW_LISTENER_GATEWAY: b.msg = pilot_build_listener(j, it); break;
 	case PILOT_HOW_ROUTE: b.msg = pilot_build_route(j, it); break;
 	case PILOT_HOW_PATCHED: b.msg = pilot_patch_added(j, it->what); break;
+	case PILOT_HOW_VHOST_APART: b.msg = pilot_build_vhost_apart(j, it); break;
 	case PILOT_HOW_VHOST: b.msg = pilot_build_vhost(j, it); break;
 	}
 	pilot_patch_built(j, it, b.msg);

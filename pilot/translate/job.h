@@ -75,7 +75,8 @@ struct pilot_job {
 	size_t ngws;
 	uint64_t fp_shared; /* mesh settings, address families, certificates: what clusters read */
 	uint64_t fp;        /* that, and namespace, domain, labels, scope */
-	struct pilot_prov prov; /* of the resource that is being built */
+	const struct pilot_plan *routes; /* pilot_job_routes() */
+	struct pilot_prov prov;          /* of the resource that is being built */
 	bool pilot_in_gateway;
 	struct pilot_telemetry telemetry;
 	const struct pilot_patch **patches; /* for this proxy, in order */
@@ -94,6 +95,7 @@ enum pilot_how {
 	PILOT_HOW_LISTENER_GATEWAY, /* struct pilot_gw_port */
 	PILOT_HOW_ROUTE,            /* struct pilot_route_ref */
 	PILOT_HOW_VHOST,            /* struct pilot_vhost_ref */
+	PILOT_HOW_VHOST_APART,      /* struct pilot_item of the host */
 	PILOT_HOW_PATCHED,          /* struct pilot_patch, whose value it is */
 };
 
@@ -132,6 +134,9 @@ const char *pilot_dest_cluster(struct pilot_job *j, const Nw__Destination *d,
 	const struct pilot_vs *vs, const char *path, uint16_t listen_port);
 /* Everything that pilot_dest_cluster() and its route read. */
 uint64_t pilot_dest_fp(struct pilot_job *j, const Nw__Destination *d, const struct pilot_vs *vs);
+
+/* Route configurations with their virtual hosts, planned once. */
+const struct pilot_plan *pilot_job_routes(struct pilot_job *j);
 
 void pilot_scope_sidecar(struct pilot_job *j);
 void pilot_scope_inbound(struct pilot_job *j);

@@ -286,7 +286,7 @@ static void add_route(struct pilot_job *j, struct pilot_plan *p, struct pilot_ro
 		sidecar_vhosts(&v);
 	pilot_patch_vhosts(j, rc);
 	uint64_t fp = v.ports;
-	for (size_t i = 0; i < rc->vhosts.n; i++)
+	for (size_t i = 0; i < rc->vhosts.n && !j->p->vhds; i++)
 		fp = mt_hash_mix(fp, rc->vhosts.v[i].fp);
 	pilot_plan_add(j, p, rc->name, fp, PILOT_HOW_ROUTE, rc);
 }
@@ -345,6 +345,11 @@ static Route__RouteConfiguration *header(struct pilot_job *j, const struct pilot
 	const struct pilot_route_ref *rc = it->what;
 	Route__RouteConfiguration *m = pb_new(j->a, route__route_configuration);
 	m->name = pb_s(it->name);
+	if (j->p->vhds) {
+		/* On the stream that brought the table itself. */
+		m->vhds = pb_new(j->a, route__vhds);
+		m->vhds->config_source = pb_ads(j->a);
+	}
 	m->validate_clusters = pb_bool(j->a, false);
 	m->ignore_port_in_host_matching =
 		!(rc->egress && rc->egress->port && rc->egress->protocol == PILOT_HTTP_PROXY);
@@ -364,7 +369,8 @@ void pilot_plan_route(
 	ret->header.msg = &header(j, it)->base;
 	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
 	pilot_built_finish(j, &ret->header);
-	ret->vhosts = rc->vhosts;
+	if (!j->p->vhds)
+		ret->vhosts = rc->vhosts;
 }
 
 ProtobufCMessage *pilot_build_route(struct pilot_job *j, const struct pilot_item *it)
@@ -372,8 +378,36 @@ ProtobufCMessage *pilot_build_route(struct pilot_job *j, const struct pilot_item
 	const struct pilot_route_ref *rc = it->what;
 	Route__RouteConfiguration *m = header(j, it);
 	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
-	for (size_t i = 0; i < rc->vhosts.n; i++)
+	for (size_t i = 0; i < rc->vhosts.n && !j->p->vhds; i++)
 		pb_add(j->a, m, virtual_hosts,
 			(Route__VirtualHost *)pilot_build_vhost(j, &rc->vhosts.v[i]));
 	return &m->base;
+}
+
+/* ---- virtual hosts as resources of their own ---- */
+
+void pilot_plan_virtual_hosts(struct pilot_job *j, struct pilot_plan *p)
+{
+	const struct pilot_plan *routes = pilot_job_routes(j);
+	for (size_t i = 0; j->p->vhds && i < routes->n; i++) {
+		const struct pilot_route_ref *rc = routes->v[i].what;
+		for (size_t k = 0; k < rc->vhosts.n; k++) {
+			const struct pilot_item *host = &rc->vhosts.v[k];
+			const char *name = mt_arena_printf(j->a, "%s/%s", rc->name, host->name);
+			struct pilot_item it = { name, mt_hash_mix(host->fp, mt_hash_str(name)),
+				host, PILOT_HOW_VHOST_APART };
+			mt_vec_apush(j->a, p, it);
+		}
+	}
+}
+
+/* Envoy takes a removal of it only under the name that stands inside. */
+ProtobufCMessage *pilot_build_vhost_apart(struct pilot_job *j, const struct pilot_item *it)
+{
+	struct pilot_built b;
+	pilot_build(j, it->what, &b);
+	((Route__VirtualHost *)b.msg)->name = pb_s(it->name);
+	for (size_t i = 0; i < b.nprov; i++)
+		pilot_prov_add(j, b.prov[i]);
+	return b.msg;
 }

@@ -37,6 +37,8 @@ struct pilot_vhost_ref {
 };
 
 void pilot_plan_routes(struct pilot_job *j, struct pilot_plan *p);
+void pilot_plan_virtual_hosts(struct pilot_job *j, struct pilot_plan *p);
+ProtobufCMessage *pilot_build_vhost_apart(struct pilot_job *j, const struct pilot_item *it);
 ProtobufCMessage *pilot_build_route(struct pilot_job *j, const struct pilot_item *it);
 ProtobufCMessage *pilot_build_vhost(struct pilot_job *j, const struct pilot_item *it);
 void pilot_built_finish(struct pilot_job *j, struct pilot_built *b);

@@ -57,7 +57,9 @@ struct pilot_built {
 /* Clusters and listeners (the four of those tables): every resource that the proxy gets.
  * PILOT_ENDPOINTS: every cluster of the PILOT_CLUSTERS plan that is discovered by EDS; the
  * fingerprint covers the endpoints. PILOT_ROUTES: every route configuration that its listeners name;
- * the fingerprint covers the header and all virtual hosts in order. */
+ * the fingerprint covers the header and all virtual hosts in order. PILOT_VIRTUAL_HOSTS: those hosts,
+ * named "ROUTE/host:port", for a proxy that takes them as resources of their own (then the route
+ * configuration is its header), else nothing. */
 void pilot_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret);
 /* One of them by name (endpoints, routes: Envoy subscribes by name). false: there is none. */
 bool pilot_plan_one(
@@ -67,7 +69,8 @@ void pilot_build(struct pilot_job *j, const struct pilot_item *it, struct pilot_
 
 struct pilot_route_plan {
 	struct pilot_built header; /* RouteConfiguration without virtual hosts */
-	struct pilot_plan vhosts;  /* pilot_build() makes each a VirtualHost, named "host:port" */
+	/* None of them when they are resources of their own. */
+	struct pilot_plan vhosts; /* pilot_build() makes each a VirtualHost, named "host:port" */
 };
 /* item: of PILOT_ROUTES. */
 void pilot_plan_route(

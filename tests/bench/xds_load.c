@@ -3,6 +3,9 @@
  *
  *   xds_load --target 127.0.0.1:15010 --streams 1000 --variant delta --namespaces 1 --localities 1
  *
+ * Variants: delta, as a current Envoy (virtual hosts are resources of their own), delta-rds, as an
+ * Envoy of 1.36 (whole route tables), and sotw.
+ *
  * With --ca, --token and --bundle the connections are mutual TLS, all with the one identity that the
  * token is for (whose namespace must be ns-0: so --namespaces 1).
  *
@@ -146,12 +149,20 @@ static uint8_t *make_node(int i, size_t *ret_n)
 	Core__Locality loc = CORE__LOCALITY__INIT;
 	loc.region = "region";
 	loc.zone = zone;
+	Core__BuildVersion build = CORE__BUILD_VERSION__INIT;
+	Etype__SemanticVersion version = ETYPE__SEMANTIC_VERSION__INIT;
+	version.major_number = 1;
+	version.minor_number = strcmp(opt.variant, "delta") == 0 ? 40 : 36;
+	build.version = &version;
 	Core__Node node = CORE__NODE__INIT;
 	node.id = id;
 	node.cluster = "client";
 	node.metadata = &meta;
 	node.locality = &loc;
 	node.user_agent_name = "envoy";
+	node.user_agent_version_type_case =
+		CORE__NODE__USER_AGENT_VERSION_TYPE_USER_AGENT_BUILD_VERSION;
+	node.user_agent_build_version = &build;
 	uint8_t *bytes = mt_alloc(core__node__get_packed_size(&node));
 	*ret_n = core__node__pack(&node, bytes);
 	return bytes;
@@ -282,7 +293,8 @@ static int arguments(int argc, char **argv)
 		else if ((*flags[k].number = atoi(argv[i + 1])) < 1)
 			return -1;
 	}
-	return strcmp(opt.variant, "sotw") == 0 || strcmp(opt.variant, "delta") == 0 ? 0 : -1;
+	bool sotw = strcmp(opt.variant, "sotw") == 0, delta = strcmp(opt.variant, "delta") == 0;
+	return sotw || delta || strcmp(opt.variant, "delta-rds") == 0 ? 0 : -1;
 }
 
 /* ---- mutual TLS ---- */
@@ -322,7 +334,7 @@ int main(int argc, char **argv)
 {
 	if (arguments(argc, argv) < 0) {
 		fprintf(stderr,
-			"usage: xds_load --target ADDR --streams N --variant sotw|delta "
+			"usage: xds_load --target ADDR --streams N --variant delta|delta-rds|sotw "
 			"[--namespaces K] [--localities K] [--threads K]\n");
 		return 2;
 	}
@@ -351,7 +363,7 @@ int main(int argc, char **argv)
 			return 1;
 		}
 		struct fake_opts o = { .channel = proxies[i].channel,
-			.delta = strcmp(opt.variant, "delta") == 0,
+			.delta = strcmp(opt.variant, "sotw") != 0,
 			.quiet = true,
 			.event = on_event,
 			.closed = on_closed,

@@ -24,6 +24,11 @@ static const struct mt_xds_type types[FAKE_TYPES] = {
 	[FAKE_EDS] = { .name = "EDS", .needs = -1, .resend_with = FAKE_CDS },
 	[FAKE_LDS] = { .name = "LDS", .wildcard = true, .needs = FAKE_CDS, .resend_with = -1 },
 	[FAKE_RDS] = { .name = "RDS", .needs = FAKE_CDS, .resend_with = -1 },
+	[FAKE_VHDS] = { .name = "VHDS",
+		.wildcard = true,
+		.needs = FAKE_RDS,
+		.resend_with = FAKE_RDS,
+		.resend_below = true },
 };
 
 /* ---- resources from words ---- */
@@ -54,10 +59,23 @@ static struct mt_res *make_routes(const char *name, const char *value)
 {
 	Route__RouteConfiguration r = ROUTE__ROUTE_CONFIGURATION__INIT;
 	char *header = (char *)value;
+	Route__Vhds vhds = ROUTE__VHDS__INIT;
+	if (*value == '/')
+		r.vhds = &vhds;
 	r.name = (char *)name;
 	r.internal_only_headers = &header;
 	r.n_internal_only_headers = 1;
 	return mt_res_new(name, &r.base, NULL, 0);
+}
+
+static struct mt_res *make_host(const char *name, const char *value)
+{
+	Route__VirtualHost v = ROUTE__VIRTUAL_HOST__INIT;
+	char *domain = (char *)value;
+	v.name = (char *)name;
+	v.domains = &domain;
+	v.n_domains = 1;
+	return mt_res_new(name, &v.base, NULL, 0);
 }
 
 static struct mt_res *make_listener(const char *name, char *value)
@@ -115,7 +133,8 @@ void bed_set(struct bed *b, int type, const char *words)
 			type == FAKE_CDS           ? make_cluster(w, value)
 				: type == FAKE_EDS ? make_endpoints(w, value)
 				: type == FAKE_LDS ? make_listener(w, value)
-						   : make_routes(w, value));
+				: type == FAKE_RDS ? make_routes(w, value)
+						   : make_host(w, value));
 	}
 	for (size_t i = 0; i < mt_set_size(b->sets[type]); i++) {
 		const char *name = mt_set_at(b->sets[type], i)->name;
@@ -363,7 +382,8 @@ static bool is_synced(struct bed *b, unsigned n)
 		for (int t = 0; t < FAKE_TYPES; t++) {
 			struct mt_xds_status st;
 			mt_xds_sub_status(b->subs.v[i], t, &st);
-			if (st.acked_id != b->id)
+			/* Virtual hosts are asked for only when a route has them. */
+			if (st.acked_id != b->id && (t != FAKE_VHDS || st.subscribed))
 				return false;
 		}
 	}

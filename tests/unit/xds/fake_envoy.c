@@ -95,6 +95,27 @@ static void clusters_warm(struct fake_envoy *e)
 
 /* ---- what it takes in; mu held ---- */
 
+/* Is the route that a virtual host belongs to ("ROUTE/HOST") there? */
+static bool table_of(struct fake_envoy *e, const char *name)
+{
+	mt_vec_each (&e->t[FAKE_RDS].held, h) {
+		size_t n = strlen(h->name);
+		if (strncmp(h->name, name, n) == 0 && name[n] == '/')
+			return true;
+	}
+	return false;
+}
+
+/* A route that is not wanted any more takes its virtual hosts with it. */
+static void forget_hosts(struct fake_envoy *e)
+{
+	struct fake_tstate *t = &e->t[FAKE_VHDS];
+	for (size_t i = t->held.n; i--;) {
+		if (!table_of(e, t->held.v[i].name))
+			fake_held_del(t, t->held.v[i].name);
+	}
+}
+
 static void take_in(struct fake_envoy *e, const struct fake_parsed *p)
 {
 	struct fake_tstate *t = &e->t[p->r.type];
@@ -108,8 +129,10 @@ static void take_in(struct fake_envoy *e, const struct fake_parsed *p)
 	}
 	if (full)
 		t->held.n = 0;
-	for (size_t i = 0; i < p->r.n; i++)
-		fake_held_put(t, p->res[i]);
+	for (size_t i = 0; i < p->r.n; i++) {
+		if (p->r.type != FAKE_VHDS || table_of(e, p->res[i]->name))
+			fake_held_put(t, p->res[i]);
+	}
 	for (size_t i = 0; i < p->r.nremoved; i++)
 		fake_held_del(t, p->r.removed[i]);
 }
@@ -126,6 +149,7 @@ static bool routes_there(struct fake_envoy *e)
 static void react(struct fake_envoy *e, const struct fake_parsed *p)
 {
 	struct fake_tstate *t = &e->t[p->r.type];
+	fake_names apart = { 0 };
 	switch (p->r.type) {
 	case FAKE_CDS:
 		t->withheld = true;
@@ -141,12 +165,18 @@ static void react(struct fake_envoy *e, const struct fake_parsed *p)
 		break;
 	case FAKE_LDS:
 		follow(e, FAKE_RDS, t, false);
+		forget_hosts(e);
 		t->withheld = e->o.lds_after_rds && !routes_there(e);
 		if (!t->withheld)
 			acknowledge(e, FAKE_LDS);
 		break;
+	case FAKE_VHDS: acknowledge(e, FAKE_VHDS); break;
 	default:
 		acknowledge(e, FAKE_RDS);
+		fake_refers(t, &apart);
+		if (apart.n && !e->t[FAKE_VHDS].subscribed)
+			say(e, FAKE_VHDS, NULL, NULL, NULL, NULL);
+		mt_vec_clear(&apart);
 		if (e->t[FAKE_LDS].withheld && routes_there(e))
 			acknowledge(e, FAKE_LDS);
 		break;
@@ -274,10 +304,11 @@ static void first_requests(struct fake_envoy *e)
 	for (int i = 0; i < FAKE_TYPES; i++) {
 		struct fake_tstate *t = &e->t[i];
 		bool by_name = i == FAKE_EDS || i == FAKE_RDS;
+		bool later = i == FAKE_VHDS && !t->subscribed;
 		t->nonce[0] = t->version[0] = '\0';
 		t->withheld = false;
 		t->subscribed = t->answered = false;
-		if (i == FAKE_CDS || (by_name && t->names.n) || (!by_name && all)) {
+		if (i == FAKE_CDS || (by_name && t->names.n) || (!by_name && all && !later)) {
 			struct fake_request r = {
 				.type = i, .add = t->names.v, .nadd = t->names.n
 			};
@@ -427,10 +458,14 @@ bool fake_complete(struct fake_envoy *e)
 {
 	pthread_mutex_lock(&e->mu);
 	bool complete = !e->t[FAKE_CDS].withheld && routes_there(e);
+	fake_names apart = { 0 };
+	fake_refers(&e->t[FAKE_RDS], &apart);
 	for (int i = 0; i < FAKE_TYPES; i++) {
 		bool by_name = i == FAKE_EDS || i == FAKE_RDS;
-		complete = complete && (e->t[i].answered || (by_name && !e->t[i].names.n));
+		bool none = (by_name && !e->t[i].names.n) || (i == FAKE_VHDS && !apart.n);
+		complete = complete && (e->t[i].answered || none);
 	}
+	mt_vec_clear(&apart);
 	pthread_mutex_unlock(&e->mu);
 	return complete;
 }

@@ -1,7 +1,9 @@
 /* A proxy that speaks discovery as Envoy does, without being one: for tests, and (by the thousand)
  * for the load generator. It asks for clusters as a wildcard; asks for the endpoints of each EDS
  * cluster and withholds the acknowledgement of the clusters until those came (warming); then asks
- * for listeners, and for the routes that they name. Both protocol variants.
+ * for listeners, and for the routes that they name; for virtual hosts as a wildcard once a route says
+ * that it has them (delta). Like Envoy it forgets virtual hosts whose route it does not hold, and
+ * acknowledges them all the same. Both protocol variants.
  *
  * Threads: create, reconnect and free on any thread, one at a time; the judge and the event run on
  * the stream's thread; the accessors and fake_wait() on any. */
@@ -10,7 +12,7 @@
 #include "common/base/buf.h"
 #include "common/rpc/rpc.h"
 
-enum fake_type { FAKE_CDS, FAKE_EDS, FAKE_LDS, FAKE_RDS, FAKE_TYPES };
+enum fake_type { FAKE_CDS, FAKE_EDS, FAKE_LDS, FAKE_RDS, FAKE_VHDS, FAKE_TYPES };
 extern const char *const fake_type_url[FAKE_TYPES];
 extern const char *const fake_type_name[FAKE_TYPES]; /* "CDS" */
 

@@ -130,6 +130,10 @@ const struct fake_resource *fake_resource_of(int type, struct mt_view any)
 		each(value, (const uint32_t[]){ 3, 3, 4, 0 }, add_routes, &k->r);
 		each(value, (const uint32_t[]){ 25, 3, 4, 0 }, add_routes, &k->r);
 	}
+	/* A route whose virtual hosts are resources of their own refers to itself. */
+	struct mt_view vhds;
+	if (type == FAKE_RDS && field(value, 9, &vhds))
+		add_refer(&k->r, name);
 	struct known *there;
 	pthread_mutex_lock(&mu);
 	HASH_FIND(hh, resources, &hash, sizeof(hash), there);

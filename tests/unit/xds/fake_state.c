@@ -8,11 +8,11 @@
 #include "common/base/hash.h"
 #include "common/base/strs.h"
 
-const char *const fake_type_name[FAKE_TYPES] = { "CDS", "EDS", "LDS", "RDS" };
+const char *const fake_type_name[FAKE_TYPES] = { "CDS", "EDS", "LDS", "RDS", "VHDS" };
 #define URL(x) "type.googleapis.com/envoy.config." x
 const char *const fake_type_url[FAKE_TYPES] = { URL("cluster.v3.Cluster"),
 	URL("endpoint.v3.ClusterLoadAssignment"), URL("listener.v3.Listener"),
-	URL("route.v3.RouteConfiguration") };
+	URL("route.v3.RouteConfiguration"), URL("route.v3.VirtualHost") };
 
 /* Most of what comes is sorted: it goes to the end. */
 static size_t names_at(const fake_names *v, const char *name)

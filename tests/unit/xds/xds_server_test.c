@@ -101,6 +101,58 @@ START_TEST(small_changes_delta)
 }
 END_TEST
 
+/* Virtual hosts as resources of their own: after their table, again with it, one for one change. */
+START_TEST(virtual_hosts)
+{
+	struct bed *b = bed_new(NULL);
+	bed_set(b, FAKE_CDS, "a=1 c=1");
+	bed_set(b, FAKE_EDS, "a=1 c=1");
+	bed_set(b, FAKE_LDS, "l=1>r");
+	bed_set(b, FAKE_RDS, "r=/1 r2=/1");
+	bed_set(b, FAKE_VHDS, "r/x=1 r/y=1 r2/x=1");
+	bed_publish(b);
+	struct fake_envoy *e = bed_envoy(b, true);
+	ck_assert(bed_wait_synced(b, 1));
+	expect_log(e, "CDS +a +c EDS +a +c LDS +l RDS +r VHDS +r/x +r/y +r2/x");
+	ck_assert_uint_eq(fake_count(e, FAKE_VHDS), 2); /* r2 is not its table */
+
+	bed_set(b, FAKE_VHDS, "r/x=1 r/y=2 r/z=1 r2/x=1");
+	bed_publish(b);
+	ck_assert(bed_wait_synced(b, 1));
+	expect_log(e, "VHDS +r/y +r/z");
+
+	/* A table that comes later finds its hosts, although they were said before it. */
+	bed_set(b, FAKE_LDS, "l=1>r,r2");
+	bed_publish(b);
+	ck_assert(fake_wait_count(e, FAKE_VHDS, 4));
+	ck_assert(bed_wait_synced(b, 1));
+	expect_log(e, "LDS +l RDS +r2 VHDS +r2/x");
+
+	/* A new cluster first, then the host that routes to it. */
+	bed_set(b, FAKE_CDS, "a=1 b=1 c=1");
+	bed_set(b, FAKE_EDS, "a=1 b=1 c=1");
+	bed_set(b, FAKE_VHDS, "r/x=b r/z=1 r2/x=1");
+	bed_publish(b);
+	ck_assert(bed_wait_synced(b, 1));
+	expect_log(e, "CDS +b EDS +b VHDS +r/x -r/y");
+
+	/* A reconnect repeats nothing; a changed table brings its hosts again, after it. */
+	fake_envoy_disconnect(e);
+	bed_set(b, FAKE_RDS, "r=/2 r2=/1");
+	bed_publish(b);
+	mt_free(fake_log(e));
+	fake_envoy_connect(e);
+	ck_assert(fake_wait_log(e, "VHDS"));
+	ck_assert(bed_wait_synced(b, 1));
+	char *log = fake_log(e);
+	ck_assert_msg(strstr(log, "RDS +r VHDS +r/x +r/z") != NULL, "%s", log);
+	ck_assert_msg(strstr(log, "r2/x") == NULL, "%s", log);
+	mt_free(log);
+	fake_envoy_free(e);
+	bed_free(b);
+}
+END_TEST
+
 static void make_before_break(bool delta)
 {
 	struct bed *b = bed_new(NULL);
@@ -320,6 +372,7 @@ START_TEST(reconnect_sotw)
 }
 END_TEST
 
-MT_UNIT(xds_server, first_config_sotw, first_config_delta, small_changes_sotw, small_changes_delta,
-	make_before_break_sotw, make_before_break_delta, no_deadlock_sotw, no_deadlock_delta,
-	rejection_sotw, rejection_delta, reconnect_sends_the_difference, reconnect_sotw)
+MT_UNIT(xds_server, virtual_hosts, first_config_sotw, first_config_delta, small_changes_sotw,
+	small_changes_delta, make_before_break_sotw, make_before_break_delta, no_deadlock_sotw,
+	no_deadlock_delta, rejection_sotw, rejection_delta, reconnect_sends_the_difference,
+	reconnect_sotw)

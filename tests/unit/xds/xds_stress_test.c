@@ -33,7 +33,7 @@ static void rapid(bool delta)
 	}
 	ck_assert(bed_wait_synced(b, 1));
 	char have[24], want[24];
-	for (int t = 0; t < FAKE_TYPES; t++) {
+	for (int t = 0; t < FAKE_VHDS; t++) {
 		struct mt_res *r = mt_set_at(b->sets[t], 0);
 		fake_version(e, t, r->name, have);
 		snprintf(want, sizeof(want), "%016llx", (unsigned long long)r->hash);
