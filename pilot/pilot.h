@@ -48,5 +48,7 @@ int pilot_serve_start(struct mt_daemon *d, void *self, struct mt_err *err);
 void pilot_serve_stop(struct mt_daemon *d, void *self);
 /* status.c: /debug/status */
 int pilot_status_start(struct mt_daemon *d, void *self, struct mt_err *err);
+/* notes.c: /debug/notes */
+void pilot_notes_start(struct mt_daemon *d, struct pilot *p);
 /* pages.c: /debug */
 int pilot_pages_start(struct mt_daemon *d, void *self, struct mt_err *err);

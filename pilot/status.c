@@ -118,6 +118,7 @@ static void page(void *ctx, struct mt_http_req *req)
 int pilot_status_start(struct mt_daemon *d, void *self, struct mt_err *err)
 {
 	(void)err;
+	pilot_notes_start(d, self);
 	mt_daemon_debug(d, "status",
 		"[?kind=KIND&ns=NAMESPACE&name=NAME] objects: what is in force of each, on how many "
 		"proxies, what it waits for",

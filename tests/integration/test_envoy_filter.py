@@ -151,4 +151,12 @@ def test_what_cannot_be_is_told(world):
         {"applyTo": "BOOTSTRAP", "patch": {"operation": "MERGE", "value": {"admin": {}}}}]))
     note = wait_for(lambda: [n for n in world.notes() if "boot" in n["object"]])[0]
     assert note["kind"] == "ignored" and note["path"] == "spec.configPatches[0]"
+    world.filters(good, envoy_filter("nowhere", configPatches=[
+        http_filter("INSERT_AFTER", lua(""), stands_at="envoy.filters.http.nothing")]))
+    pilot = world.mesh.monitor["pilot"]
+    found = wait_for(lambda: [n for n in http_request(
+        pilot, f"/debug/notes?proxyID={world.server.name}.default").json()["notes"]
+        if "nowhere" in n["object"]])[0]
+    assert found["path"] == "spec.configPatches[0]" and "envoy.filters.http.nothing" in found["note"]
+    assert http_request(pilot, "/debug/notes?proxyID=nobody").status == 404
     assert world.client.get("server").headers.get("x-good") == "yes"
