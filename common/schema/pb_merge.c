@@ -116,6 +116,15 @@ static size_t merge_map(ProtobufCMessage **v, size_t n, ProtobufCMessage **add, 
 	return n;
 }
 
+/* A later merge may change what this one brought: never src's own messages. */
+static ProtobufCMessage **dup_all(ProtobufCMessage **v, size_t n, struct mt_arena *a)
+{
+	ProtobufCMessage **r = MT_ANEWN(a, ProtobufCMessage *, n);
+	for (size_t i = 0; i < n; i++)
+		r[i] = mt_pb_dup(v[i], a);
+	return r;
+}
+
 static void merge_list(ProtobufCMessage *dst, const ProtobufCMessage *src,
 	const ProtobufCFieldDescriptor *f, struct mt_arena *a, bool replace)
 {
@@ -129,6 +138,8 @@ static void merge_list(ProtobufCMessage *dst, const ProtobufCMessage *src,
 	char *all = mt_arena_alloc(a, (keep + nadd) * size);
 	if (keep)
 		memcpy(all, *v, keep * size);
+	if (f->type == PROTOBUF_C_TYPE_MESSAGE)
+		add = (char *)dup_all((ProtobufCMessage **)add, nadd, a);
 	if (map) {
 		*n = merge_map((ProtobufCMessage **)all, keep, (ProtobufCMessage **)add, nadd);
 	} else {

@@ -6,8 +6,8 @@
 
 /* src over dst, both of one type: scalars that are set replace, messages merge, lists are appended
  * (replace_lists: replaced), maps by key. An Any merges into one of the same type and replaces one of
- * another. A Duration or Timestamp is one value. dst then shares memory with src, which must live as
- * long and is never written to. */
+ * another. A Duration or Timestamp is one value. Messages are copied, so that dst may be changed
+ * further; texts are shared with src, which must live as long. */
 void mt_pb_merge(
 	ProtobufCMessage *dst, const ProtobufCMessage *src, struct mt_arena *a, bool replace_lists);
 

@@ -89,6 +89,24 @@ START_TEST(merges)
 }
 END_TEST
 
+/* What came from src may be changed in dst: src is shared by many, and stays. */
+START_TEST(source_stays)
+{
+	struct mt_arena *a = mt_arena_new(0);
+	const char *text = "{\"circuitBreakers\": {\"thresholds\": [{\"maxRetries\": 1}]}}";
+	Cluster__Cluster *dst =
+		(Cluster__Cluster *)read_text(&cluster__cluster__descriptor, text, a);
+	ProtobufCMessage *src = read_text(&cluster__cluster__descriptor, text, a);
+	uint64_t before = mt_pb_hash(src);
+	mt_pb_merge(&dst->base, src, a, false);
+	ck_assert_uint_eq(dst->circuit_breakers->n_thresholds, 2);
+	dst->circuit_breakers->thresholds[1]->track_remaining = true;
+	dst->circuit_breakers->thresholds[1]->max_retries->value = 9;
+	ck_assert_uint_eq(mt_pb_hash(src), before);
+	mt_arena_free(a);
+}
+END_TEST
+
 /* What is not known here travels as it is; what is known is checked. */
 START_TEST(open_types)
 {
@@ -125,6 +143,7 @@ int main(void)
 	Suite *s = suite_create("pb_merge");
 	TCase *tc = tcase_create("pb_merge");
 	tcase_add_loop_test(tc, merges, 0, (int)MT_ARRAY_SIZE(cases));
+	tcase_add_test(tc, source_stays);
 	tcase_add_test(tc, open_types);
 	tcase_add_test(tc, old_names);
 	suite_add_tcase(s, tc);
