@@ -284,8 +284,8 @@ static void http_chains(
 	struct pilot_hcm h = { .f = *f,
 		.rds = o->route,
 		.stat_prefix = mt_arena_printf(j->a, "outbound_%s", o->name) };
-	Listener__Filter *filter = pilot_hcm_filter(j, &h);
-	Listener__FilterChain *all = pilot_chain_new(j, o->n ? "http" : "", filter);
+	Listener__FilterChain *all =
+		pilot_chain_new(j, o->n ? "http" : "", pilot_hcm_filter(j, &h));
 	pb_add(j->a, c->l, filter_chains, all);
 	if (!o->n)
 		return;
@@ -295,8 +295,9 @@ static void http_chains(
 		Core__CidrRange *r = o->v[i].cidr ? pb_cidr(j->a, o->v[i].cidr) : NULL;
 		if (!r)
 			continue;
-		Listener__FilterChain *fc =
-			pilot_chain_new(j, mt_arena_printf(j->a, "http-%s", o->v[i].cidr), filter);
+		/* With a filter of its own: patches change filters in place. */
+		Listener__FilterChain *fc = pilot_chain_new(
+			j, mt_arena_printf(j->a, "http-%s", o->v[i].cidr), pilot_hcm_filter(j, &h));
 		pilot_match_http(j, fc);
 		pb_add(j->a, fc->filter_chain_match, prefix_ranges, r);
 		pb_add(j->a, c->l, filter_chains, fc);
