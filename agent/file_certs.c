@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/secrets.h"
 #include "common/base/file.h"
@@ -20,7 +21,12 @@
 #include "common/pki/cert.h"
 
 static const char cert_prefix[] = "file-cert:", root_prefix[] = "file-root:";
-enum { NAME_MAX_BYTES = 2048, FILE_MAX = MT_CHAIN_PEM_MAX };
+/* file-root:system: where distributions keep what they trust, the first that is there. */
+static const char system_name[] = "file-root:system";
+static const char *const system_roots[] = { "/etc/ssl/certs/ca-certificates.crt",
+	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/pki/tls/certs/ca-bundle.crt",
+	"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem" };
+enum { NAME_MAX_BYTES = 2048, FILE_MAX = MT_CHAIN_PEM_MAX, SYSTEM_MAX = 4 << 20 };
 
 struct entry {
 	char *name;
@@ -122,7 +128,17 @@ static int read_entry(
 	struct agent_file_certs *f, const struct entry *e, struct mt_res **ret, struct mt_err *err)
 {
 	struct mt_buf first = { 0 }, key = { 0 };
-	int r = read_one(f, e->path[0], &first, err);
+	int r;
+
+	if (strcmp(e->name, system_name) == 0) {
+		/* Public, and too many to look at each: Envoy does. */
+		r = mt_file_read(e->path[0], SYSTEM_MAX, &first, err);
+		if (r == 0)
+			*ret = agent_secret_roots(e->name, mt_buf_str(&first));
+		mt_buf_clear(&first);
+		return r;
+	}
+	r = read_one(f, e->path[0], &first, err);
 
 	if (r == 0 && e->path[1])
 		r = read_one(f, e->path[1], &key, err);
@@ -207,7 +223,13 @@ static int parse_name(struct entry *e, struct mt_err *err)
 {
 	if (strlen(e->name) > NAME_MAX_BYTES)
 		return mt_fail(err, MT_LIMIT, NULL, "the name is too long");
-	if (mt_str_prefix(e->name, root_prefix)) {
+	if (strcmp(e->name, system_name) == 0) {
+		size_t i = 0;
+
+		while (i + 1 < MT_ARRAY_SIZE(system_roots) && access(system_roots[i], R_OK) != 0)
+			i++;
+		e->path[0] = mt_strdup(system_roots[i]);
+	} else if (mt_str_prefix(e->name, root_prefix)) {
 		e->path[0] = mt_strdup(e->name + strlen(root_prefix));
 	} else {
 		const char *both = e->name + strlen(cert_prefix), *tilde = strchr(both, '~');

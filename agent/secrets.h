@@ -3,7 +3,8 @@
  *   default                  the workload's certificate and key
  *   ROOTCA                   the trust bundle
  *   file-cert:CERT~KEY       certificate and key in two files
- *   file-root:FILE           roots in a file */
+ *   file-root:FILE           roots in a file
+ *   file-root:system         what the operating system trusts */
 #pragma once
 
 #include "common/pki/identity.h"

@@ -3,6 +3,7 @@
 #include "common/base/cidr.h"
 #include "common/base/clock.h"
 #include "common/base/strs.h"
+#include "galley/validate/load_balancer.h"
 #include "galley/validate/telemetry.h"
 
 static void server(const struct check *c, const char *path, const char *s)
@@ -54,6 +55,7 @@ void galley_check_mesh_config(const struct check *c, const ProtobufCMessage *spe
 	server(c, "spec.mixerCheckServer", m->mixer_check_server);
 	server(c, "spec.mixerReportServer", m->mixer_report_server);
 	check_duration(c, "spec.connectTimeout", m->connect_timeout, MT_NS_PER_MS);
+	galley_check_locality(c, "spec.localityLbSetting", m->locality_lb_setting);
 	if (m->proxy_listen_port)
 		check_port(c, "spec.proxyListenPort", (uint32_t)m->proxy_listen_port);
 	if (m->proxy_inbound_listen_port)

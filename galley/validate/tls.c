@@ -16,30 +16,60 @@ static void refuse(const struct check *c, const char *path, const char *field, c
 		fault(c, at(c, "%s.%s", path, field), "has no place with mode %s", mode);
 }
 
+/* A credential by name brings certificate, key and roots; files have no place beside it. */
+static void client_credential(
+	const struct check *c, const char *path, const Nw__ClientTLSSettings *t, bool mutual)
+{
+	if (mt_str_empty(t->credential_name)) {
+		if (mutual) {
+			need(c, path, "clientCertificate", t->client_certificate, "MUTUAL");
+			need(c, path, "privateKey", t->private_key, "MUTUAL");
+		}
+		return;
+	}
+	if (mutual) {
+		refuse(c, path, "clientCertificate", t->client_certificate,
+			"MUTUAL and credentialName");
+		refuse(c, path, "privateKey", t->private_key, "MUTUAL and credentialName");
+	}
+	refuse(c, path, "caCertificates", t->ca_certificates,
+		"SIMPLE or MUTUAL and credentialName");
+	refuse(c, path, "caCrl", t->ca_crl, "SIMPLE or MUTUAL and credentialName");
+}
+
+static void client_names(const struct check *c, const char *path, const Nw__ClientTLSSettings *t)
+{
+	for (size_t i = 0; i < t->n_subject_alt_names; i++)
+		if (mt_str_empty(t->subject_alt_names[i]))
+			fault(c, at(c, "%s.subjectAltNames[%zu]", path, i), "is empty");
+	if (t->insecure_skip_verify && t->insecure_skip_verify->value &&
+		(t->n_subject_alt_names || *t->ca_certificates || *t->ca_crl))
+		remark(c, at(c, "%s.insecureSkipVerify", path),
+			"makes caCertificates, caCrl and subjectAltNames have no effect");
+}
+
 void galley_check_client_tls(
 	const struct check *c, const char *path, const Nw__ClientTLSSettings *t)
 {
 	if (!t)
 		return;
+	client_names(c, path, t);
 	switch (t->mode) {
-	case NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL:
-		if (!mt_str_empty(t->credential_name)) {
-			refuse(c, path, "clientCertificate", t->client_certificate,
-				"MUTUAL and credentialName");
-			refuse(c, path, "privateKey", t->private_key, "MUTUAL and credentialName");
-			break;
-		}
-		need(c, path, "clientCertificate", t->client_certificate, "MUTUAL");
-		need(c, path, "privateKey", t->private_key, "MUTUAL");
-		break;
+	case NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL: client_credential(c, path, t, true); break;
 	case NW__CLIENT_TLSSETTINGS__TLSMODE__ISTIO_MUTUAL:
 		refuse(c, path, "clientCertificate", t->client_certificate, "ISTIO_MUTUAL");
 		refuse(c, path, "privateKey", t->private_key, "ISTIO_MUTUAL");
 		refuse(c, path, "caCertificates", t->ca_certificates, "ISTIO_MUTUAL");
+		refuse(c, path, "caCrl", t->ca_crl, "ISTIO_MUTUAL");
+		if (!mt_str_empty(t->credential_name))
+			remark(c, at(c, "%s.credentialName", path),
+				"has no effect with mode ISTIO_MUTUAL");
 		break;
 	default:
 		refuse(c, path, "clientCertificate", t->client_certificate, "DISABLE or SIMPLE");
 		refuse(c, path, "privateKey", t->private_key, "DISABLE or SIMPLE");
+		if (t->mode == NW__CLIENT_TLSSETTINGS__TLSMODE__SIMPLE)
+			client_credential(c, path, t, false);
 	}
 }
 

@@ -32,6 +32,7 @@
 #include "pilot/filter/filter.h"
 #include "pilot/translate/cluster.h"
 #include "pilot/translate/endpoint.h"
+#include "pilot/translate/policy.h"
 #include "pilot/translate/tls.h"
 
 const char pilot_mixer_name[] = "envoy.filters.http.ext_authz";
@@ -83,7 +84,7 @@ Cluster__Cluster *pilot_mixer_cluster(struct pilot_job *j, const char *name)
 	c->dns_lookup_family = CLUSTER__CLUSTER__DNS_LOOKUP_FAMILY__V4_PREFERRED;
 	c->load_assignment = pilot_load_one(j, name, mt_arena_strdup(j->a, host), port);
 	pilot_cluster_limits(j, c, NULL);
-	pilot_cluster_http(j, c, PILOT_GRPC, NULL);
+	pilot_cluster_http(j, c, PILOT_GRPC, NULL, NULL);
 	if (m->control_plane_tls && j->p->sds)
 		c->transport_socket = pilot_tls_daemon(j, m->mixer_spiffe_id);
 	return c;

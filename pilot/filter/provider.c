@@ -6,8 +6,8 @@
 #include "common/base/hash.h"
 #include "common/base/strs.h"
 #include "pilot/filter/telemetry.h"
-#include "pilot/translate/cluster.h"
 #include "pilot/translate/endpoint.h"
+#include "pilot/translate/policy.h"
 
 struct target {
 	const char *service; /* NULL: the provider has none */
@@ -134,6 +134,6 @@ Cluster__Cluster *pilot_provider_cluster(struct pilot_job *j, const char *name)
 	c->load_assignment = pilot_load_one(j, name, mt_arena_strdup(j->a, host), port);
 	pilot_cluster_limits(j, c, NULL);
 	pilot_cluster_http(
-		j, c, strcmp(name, PILOT_PROVIDER_ALS) == 0 ? PILOT_GRPC : PILOT_HTTP, NULL);
+		j, c, strcmp(name, PILOT_PROVIDER_ALS) == 0 ? PILOT_GRPC : PILOT_HTTP, NULL, NULL);
 	return c;
 }

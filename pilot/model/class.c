@@ -1,6 +1,7 @@
 /* Class keys. What stands in a key is exactly what translation reads of a proxy:
  *
- *   clusters   type, namespace, sidecar object, whether its agent has certificates, address family
+ *   clusters   type, namespace, sidecar object, whether its agent has certificates, address family, the
+ *              labels that selectors mention; locality too when hosts resolved by name depend on it
  *   endpoints  those, and locality, network, cluster
  *   listeners  those of clusters, domain, interception mode, the labels that selectors mention
  *   routes     the same, and whether virtual hosts are resources of their own
@@ -96,11 +97,45 @@ static void add_service_names(struct pilot_index *ix, struct keys *k)
 	mt_vec_apush(ix->arena, k, "service.istio.io/canonical-name");
 }
 
+static void add_ranks(
+	struct pilot_index *ix, struct keys *k, const Nw__LocalityLoadBalancerSetting *l)
+{
+	for (size_t i = 0; l && i < l->n_failover_priority; i++)
+		mt_vec_apush(ix->arena, k,
+			mt_arena_strndup(ix->arena, l->failover_priority[i],
+				strcspn(l->failover_priority[i], "=")));
+}
+
+static void add_policy(struct pilot_index *ix, struct keys *k, const Nw__TrafficPolicy *p)
+{
+	if (!p)
+		return;
+	if (p->load_balancer)
+		add_ranks(ix, k, p->load_balancer->locality_lb_setting);
+	for (size_t i = 0; i < p->n_port_level_settings; i++)
+		if (p->port_level_settings[i]->load_balancer)
+			add_ranks(ix, k,
+				p->port_level_settings[i]->load_balancer->locality_lb_setting);
+}
+
+/* Those that select its clients, and those by which a client ranks endpoints ("key" or "key=value"). */
+static void add_dr(struct pilot_index *ix, struct keys *k, const struct pilot_dr *dr)
+{
+	if (dr->selector)
+		add_keys(ix, k, dr->selector->match_labels, dr->selector->n_match_labels);
+	add_policy(ix, k, dr->policy);
+	for (size_t i = 0; i < dr->nsubsets; i++)
+		add_policy(ix, k, dr->subsets[i].spec->traffic_policy);
+}
+
 void pilot_index_labels(struct pilot_index *ix)
 {
 	struct keys k = { 0 }, meta = { 0 };
 	for (size_t i = 0; i < ix->nvss; i++)
 		add_vs(ix, &k, ix->vss[i].spec);
+	for (size_t i = 0; i < ix->ndrs; i++)
+		add_dr(ix, &k, &ix->drs[i]);
+	add_ranks(ix, &k, ix->mesh.spec->locality_lb_setting);
 	for (size_t i = 0; i < ix->ngws; i++)
 		add_keys(ix, &k, ix->gws[i].spec->selector, ix->gws[i].spec->n_selector);
 	for (size_t i = 0; i < ix->nsidecars; i++)
@@ -161,6 +196,15 @@ static void key_common(struct mt_buf *b, const struct pilot_world *w, const stru
 	key_labels(b, w->ix, p);
 }
 
+static void key_place(struct mt_buf *b, const struct pilot_proxy *p)
+{
+	text(b, "region", p->region);
+	text(b, "zone", p->zone);
+	text(b, "subzone", p->subzone);
+	text(b, "network", p->network);
+	text(b, "cluster", p->cluster_id);
+}
+
 static void key_inbound(struct mt_buf *b, const struct pilot_world *w, const struct pilot_proxy *p,
 	struct mt_arena *a, bool own_addresses)
 {
@@ -202,16 +246,16 @@ void pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, 
 	struct mt_buf b = { 0 };
 	key_common(&b, w, p);
 	size_t common = b.n;
-	finish(&b, common, a, &ret[PILOT_CLUSTERS]);
-	ret[PILOT_LISTENERS] = ret[PILOT_CLUSTERS];
+	finish(&b, common, a, &ret[PILOT_LISTENERS]);
+	ret[PILOT_CLUSTERS] = ret[PILOT_LISTENERS];
 	mt_buf_printf(&b, " vhds=%d", p->vhds);
 	finish(&b, common, a, &ret[PILOT_ROUTES]);
 	ret[PILOT_VIRTUAL_HOSTS] = ret[PILOT_ROUTES];
-	text(&b, "region", p->region);
-	text(&b, "zone", p->zone);
-	text(&b, "subzone", p->subzone);
-	text(&b, "network", p->network);
-	text(&b, "cluster", p->cluster_id);
+	if (w->ix->dns_by_locality) {
+		key_place(&b, p);
+		finish(&b, common, a, &ret[PILOT_CLUSTERS]);
+	}
+	key_place(&b, p);
 	finish(&b, common, a, &ret[PILOT_ENDPOINTS]);
 	bool ingress = sc && sc->spec->n_ingress;
 	key_inbound(&b, w, p, a, ingress);

@@ -7,6 +7,7 @@
 #include "istio/networking/v1alpha3/sidecar.pb-c.h"
 #include "istio/networking/v1alpha3/virtual_service.pb-c.h"
 #include "istio/telemetry/v1alpha1/telemetry.pb-c.h"
+#include "meltemi/networking/v1/health_check.pb-c.h"
 #include "pilot/model/world.h"
 
 struct pilot_vs;
@@ -34,12 +35,17 @@ struct pilot_subset {
 	const Nw__Subset *spec;
 	uint32_t id;
 };
-/* Destination rules of one host and namespace, merged: the oldest's policy, subsets of all. */
+/* Destination rules of one host, namespace, exportTo and workload selector, merged: the oldest's policy,
+ * subsets of all. */
 struct pilot_dr {
 	const char *host;
 	const char *ns;
-	const struct mt_object *obj;     /* the oldest */
-	const Nw__TrafficPolicy *policy; /* NULL none */
+	const char *const *export_to; /* of the rule, or the mesh's default */
+	size_t nexport_to;
+	const Istype__WorkloadSelector *selector; /* NULL: every workload */
+	const Meltemi__HealthCheck *health;       /* NULL: none; of the oldest that has one */
+	const struct mt_object *obj;              /* the oldest */
+	const Nw__TrafficPolicy *policy;          /* NULL none */
 	struct pilot_subset *subsets;
 	size_t nsubsets;
 	uint32_t *ids;
@@ -97,7 +103,8 @@ struct pilot_index {
 	size_t nmesh_hosts;
 	struct pilot_vs_host *wild_hosts; /* only the wildcards, the longest first */
 	size_t nwild_hosts;
-	struct pilot_dr *drs; /* sorted by host, ns */
+	struct pilot_dr
+		*drs; /* sorted by host, ns; those with a selector first, then oldest first */
 	size_t ndrs;
 	const struct pilot_dr **wild_drs; /* the longest host first */
 	size_t nwild_drs;
@@ -117,6 +124,7 @@ struct pilot_index {
 	const char **meta_keys; /* of a node's metadata, mentioned by a patch, sorted */
 	size_t nmeta_keys;
 	uint64_t auth_hash;      /* of both */
+	bool dns_by_locality;    /* clusters resolved by name may depend on the proxy's locality */
 	const char **label_keys; /* mentioned by a selector, sorted */
 	size_t nlabel_keys;
 };
@@ -153,10 +161,11 @@ static inline const struct pilot_endpoints *pilot_world_eps(const struct pilot_w
 /* The sidecar object that a proxy gets: by selector, of its namespace, of the root. NULL none. */
 const struct pilot_sidecar *pilot_index_sidecar(
 	const struct pilot_index *ix, const struct pilot_proxy *p);
-/* The destination rule that a client in from_ns obeys for a host: its own namespace's, the service's
- * (svc_ns), the root's; exact before wildcard. NULL none. */
-const struct pilot_dr *pilot_index_dr(
-	const struct pilot_index *ix, const char *host, const char *from_ns, const char *svc_ns);
+/* The destination rule that a client obeys for a host: its own namespace's, the service's (svc_ns), the
+ * root's; exact before wildcard; among those of its own namespace one that selects it before one for
+ * everybody. NULL none. */
+const struct pilot_dr *pilot_index_dr(const struct pilot_index *ix, const char *host,
+	const struct pilot_proxy *p, const char *svc_ns);
 /* Range of mesh_hosts with exactly this host. */
 size_t pilot_index_mesh_hosts(
 	const struct pilot_index *ix, const char *host, const struct pilot_vs_host **ret);
@@ -182,8 +191,13 @@ bool pilot_index_exported(const struct pilot_index *ix, enum pilot_export kind,
 void pilot_index_mesh(struct pilot_index *ix, const struct pilot_world_in *in);
 void pilot_mesh_notes(struct pilot_index *ix); /* fields that are set and have no effect here */
 void pilot_index_rules(struct pilot_index *ix, const struct pilot_world_in *in);
+void pilot_index_destinations(struct pilot_index *ix, const struct pilot_world_in *in);
 void pilot_index_labels(struct pilot_index *ix);
 void pilot_index_delegates(struct pilot_index *ix); /* fills in http and hash of ix->vss */
+/* Configs of one type, oldest first, in the arena. */
+size_t pilot_index_of_type(struct pilot_index *ix, const struct pilot_world_in *in,
+	const ProtobufCMessageDescriptor *d, struct pilot_config **ret);
+int pilot_config_by_age(const void *a, const void *b);
 
 void pilot_note_add(struct mt_arena *a, struct pilot_notes *n, uint32_t id,
 	enum pilot_note_kind kind, const char *path, const char *fmt, ...) MT_PRINTF(6, 7);

@@ -1,5 +1,5 @@
-/* The rules of the index: virtual services by host, destination rules merged by host and namespace,
- * gateways, sidecars, policies.
+/* The rules of the index: virtual services by host, gateways, sidecars, policies; destination rules have
+ * a file of their own, destination.c.
  *
  * "Oldest wins" is the rule wherever two objects claim one thing: by time of creation, then by
  * namespace and name so that the order never depends on the order of arrival. What loses is noted. */
@@ -14,7 +14,7 @@
 #include "pilot/model/host.h"
 #include "pilot/model/index.h"
 
-static int by_age(const void *pa, const void *pb)
+int pilot_config_by_age(const void *pa, const void *pb)
 {
 	const struct pilot_config *a = pa, *b = pb;
 	if (a->obj->created_ns != b->obj->created_ns)
@@ -23,8 +23,7 @@ static int by_age(const void *pa, const void *pb)
 	return r ? r : strcmp(a->obj->name, b->obj->name);
 }
 
-/* Configs of one type, oldest first, in the arena. */
-static size_t of_type(struct pilot_index *ix, const struct pilot_world_in *in,
+size_t pilot_index_of_type(struct pilot_index *ix, const struct pilot_world_in *in,
 	const ProtobufCMessageDescriptor *d, struct pilot_config **ret)
 {
 	size_t n = 0;
@@ -35,7 +34,7 @@ static size_t of_type(struct pilot_index *ix, const struct pilot_world_in *in,
 	for (size_t i = 0; i < in->nconfigs; i++)
 		if (in->configs[i].obj->kind->spec == d)
 			v[n++] = in->configs[i];
-	qsort(v, n, sizeof(*v), by_age);
+	qsort(v, n, sizeof(*v), pilot_config_by_age);
 	*ret = v;
 	return n;
 }
@@ -120,7 +119,7 @@ static void note_shadowed(struct pilot_index *ix)
 static void index_vs(struct pilot_index *ix, const struct pilot_world_in *in)
 {
 	struct pilot_config *c;
-	size_t n = of_type(ix, in, &nw__virtual_service__descriptor, &c), hosts = 0;
+	size_t n = pilot_index_of_type(ix, in, &nw__virtual_service__descriptor, &c), hosts = 0;
 	ix->vss = MT_ANEWN(ix->arena, struct pilot_vs, n + 1);
 	for (size_t i = 0; i < n; i++) {
 		struct pilot_vs *vs = &ix->vss[ix->nvss++];
@@ -149,98 +148,11 @@ static void index_vs(struct pilot_index *ix, const struct pilot_world_in *in)
 	note_shadowed(ix);
 }
 
-struct dr_in {
-	const char *host;
-	struct pilot_config c;
-};
-
-static int dr_cmp(const void *pa, const void *pb)
-{
-	const struct dr_in *a = pa, *b = pb;
-	int r = strcmp(a->host, b->host);
-	if (!r)
-		r = strcmp(a->c.obj->ns, b->c.obj->ns);
-	return r ? r : by_age(&a->c, &b->c);
-}
-
-static void merge_dr(struct pilot_index *ix, struct pilot_dr *dr, const struct pilot_config *c)
-{
-	const Nw__DestinationRule *s = (const Nw__DestinationRule *)c->obj->spec;
-	struct pilot_subset *v =
-		MT_ANEWN(ix->arena, struct pilot_subset, dr->nsubsets + s->n_subsets + 1);
-	uint32_t *ids = MT_ANEWN(ix->arena, uint32_t, dr->nids + 1);
-	if (dr->nsubsets)
-		memcpy(v, dr->subsets, dr->nsubsets * sizeof(*v));
-	if (dr->nids) {
-		memcpy(ids, dr->ids, dr->nids * sizeof(*ids));
-		if (s->traffic_policy && dr->policy)
-			pilot_note_add(ix->arena, &ix->notes, c->id, PILOT_NOTE_SHADOWED,
-				"spec.trafficPolicy", "%s is older and has a policy for %s",
-				dr->obj->name, dr->host);
-	}
-	ids[dr->nids++] = c->id;
-	dr->ids = ids;
-	if (!dr->policy)
-		dr->policy = s->traffic_policy;
-	for (size_t i = 0; i < s->n_subsets; i++) {
-		bool dup = false;
-		for (size_t k = 0; k < dr->nsubsets; k++)
-			dup = dup || strcmp(v[k].spec->name, s->subsets[i]->name) == 0;
-		if (dup)
-			pilot_note_add(ix->arena, &ix->notes, c->id, PILOT_NOTE_SHADOWED,
-				"spec.subsets", "subset %s of %s is already defined",
-				s->subsets[i]->name, dr->host);
-		else
-			v[dr->nsubsets++] = (struct pilot_subset){ s->subsets[i], c->id };
-	}
-	dr->subsets = v;
-	dr->hash = mt_hash_mix(dr->hash, mt_hash_mix(c->obj->hash, c->id));
-}
-
-static int by_dr_length(const void *pa, const void *pb)
-{
-	const struct pilot_dr *a = *(const struct pilot_dr *const *)pa;
-	const struct pilot_dr *b = *(const struct pilot_dr *const *)pb;
-	size_t na = strlen(a->host), nb = strlen(b->host);
-	return na != nb ? (na > nb ? -1 : 1) : (a > b) - (a < b);
-}
-
-static void index_dr(struct pilot_index *ix, const struct pilot_world_in *in)
-{
-	struct pilot_config *c;
-	size_t n = of_type(ix, in, &nw__destination_rule__descriptor, &c);
-	struct dr_in *v = MT_ANEWN(ix->arena, struct dr_in, n + 1);
-	for (size_t i = 0; i < n; i++) {
-		v[i].c = c[i];
-		v[i].host = pilot_host_resolve(ix->arena,
-			((const Nw__DestinationRule *)c[i].obj->spec)->host, c[i].obj->ns,
-			ix->mesh.domain);
-	}
-	qsort(v, n, sizeof(*v), dr_cmp);
-	ix->drs = MT_ANEWN(ix->arena, struct pilot_dr, n + 1);
-	for (size_t i = 0; i < n; i++) {
-		struct pilot_dr *dr = ix->ndrs ? &ix->drs[ix->ndrs - 1] : NULL;
-		if (!dr || strcmp(dr->host, v[i].host) != 0 ||
-			strcmp(dr->ns, v[i].c.obj->ns) != 0) {
-			dr = &ix->drs[ix->ndrs++];
-			dr->host = v[i].host;
-			dr->ns = v[i].c.obj->ns;
-			dr->obj = v[i].c.obj;
-		}
-		merge_dr(ix, dr, &v[i].c);
-	}
-	ix->wild_drs = MT_ANEWN(ix->arena, const struct pilot_dr *, ix->ndrs + 1);
-	for (size_t i = 0; i < ix->ndrs; i++)
-		if (pilot_host_is_wild(ix->drs[i].host))
-			ix->wild_drs[ix->nwild_drs++] = &ix->drs[i];
-	qsort(ix->wild_drs, ix->nwild_drs, sizeof(*ix->wild_drs), by_dr_length);
-}
-
 static struct pilot_peer_auth *index_auth(struct pilot_index *ix, const struct pilot_world_in *in,
 	const ProtobufCMessageDescriptor *d, size_t *ret_n)
 {
 	struct pilot_config *c;
-	size_t n = of_type(ix, in, d, &c);
+	size_t n = pilot_index_of_type(ix, in, d, &c);
 	struct pilot_peer_auth *v = MT_ANEWN(ix->arena, struct pilot_peer_auth, n + 1);
 	for (size_t i = 0; i < n; i++) {
 		v[i] = (struct pilot_peer_auth){ c[i].id, c[i].obj };
@@ -253,7 +165,7 @@ static struct pilot_peer_auth *index_auth(struct pilot_index *ix, const struct p
 static void index_telemetry(struct pilot_index *ix, const struct pilot_world_in *in)
 {
 	struct pilot_config *c;
-	size_t n = of_type(ix, in, &telemetry__telemetry__descriptor, &c);
+	size_t n = pilot_index_of_type(ix, in, &telemetry__telemetry__descriptor, &c);
 	ix->telemetries = MT_ANEWN(ix->arena, struct pilot_telemetry_obj, n + 1);
 	for (size_t i = 0; i < n; i++) {
 		const Telemetry__Telemetry *s = (const Telemetry__Telemetry *)c[i].obj->spec;
@@ -282,20 +194,20 @@ static void index_telemetry(struct pilot_index *ix, const struct pilot_world_in 
 static void index_rest(struct pilot_index *ix, const struct pilot_world_in *in)
 {
 	struct pilot_config *c;
-	size_t n = of_type(ix, in, &nw__gateway__descriptor, &c);
+	size_t n = pilot_index_of_type(ix, in, &nw__gateway__descriptor, &c);
 	ix->gws = MT_ANEWN(ix->arena, struct pilot_gw, n + 1);
 	for (ix->ngws = 0; ix->ngws < n; ix->ngws++)
 		ix->gws[ix->ngws] = (struct pilot_gw){ c[ix->ngws].id, c[ix->ngws].obj,
 			(const Nw__Gateway *)c[ix->ngws].obj->spec,
 			mt_arena_printf(
 				ix->arena, "%s/%s", c[ix->ngws].obj->ns, c[ix->ngws].obj->name) };
-	n = of_type(ix, in, &nw__sidecar__descriptor, &c);
+	n = pilot_index_of_type(ix, in, &nw__sidecar__descriptor, &c);
 	ix->sidecars = MT_ANEWN(ix->arena, struct pilot_sidecar, n + 1);
 	for (ix->nsidecars = 0; ix->nsidecars < n; ix->nsidecars++)
 		ix->sidecars[ix->nsidecars] = (struct pilot_sidecar){ c[ix->nsidecars].id,
 			c[ix->nsidecars].obj, (const Nw__Sidecar *)c[ix->nsidecars].obj->spec };
 	index_telemetry(ix, in);
-	n = of_type(ix, in, &nw__envoy_filter__descriptor, &c);
+	n = pilot_index_of_type(ix, in, &nw__envoy_filter__descriptor, &c);
 	pilot_index_patches(ix, c, n);
 	ix->peers = index_auth(ix, in, &sec__peer_authentication__descriptor, &ix->npeers);
 	ix->policies = index_auth(ix, in, &authn__policy__descriptor, &ix->npolicies);
@@ -304,6 +216,6 @@ static void index_rest(struct pilot_index *ix, const struct pilot_world_in *in)
 void pilot_index_rules(struct pilot_index *ix, const struct pilot_world_in *in)
 {
 	index_vs(ix, in);
-	index_dr(ix, in);
+	pilot_index_destinations(ix, in);
 	index_rest(ix, in);
 }

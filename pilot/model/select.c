@@ -52,15 +52,22 @@ bool pilot_index_exported(const struct pilot_index *ix, enum pilot_export kind,
 	}
 }
 
-static bool dr_visible(const struct pilot_index *ix, const struct pilot_dr *dr, const char *from_ns)
+/* Without a selector a rule is for everybody who sees it; with one, for the workloads of its own
+ * namespace that it selects. */
+static bool dr_applies(const struct pilot_dr *dr, const struct pilot_proxy *p)
 {
-	const Nw__DestinationRule *s = (const Nw__DestinationRule *)dr->obj->spec;
-	return pilot_index_exported(ix, PILOT_EXPORT_DR, (const char *const *)s->export_to,
-		s->n_export_to, dr->ns, from_ns);
+	bool own = strcmp(dr->ns, p->ns) == 0;
+	if (!dr->selector)
+		return own || pilot_exported(dr->export_to, dr->nexport_to, dr->ns, p->ns);
+	for (size_t i = 0; own && i < dr->selector->n_match_labels; i++)
+		own = mt_streq(
+			pilot_label(p->labels, p->nlabels, dr->selector->match_labels[i]->key),
+			dr->selector->match_labels[i]->value);
+	return own;
 }
 
 static const struct pilot_dr *dr_of(
-	const struct pilot_index *ix, const char *host, const char *ns, const char *from_ns)
+	const struct pilot_index *ix, const char *host, const char *ns, const struct pilot_proxy *p)
 {
 	size_t lo = 0, hi = ix->ndrs;
 	while (lo < hi) {
@@ -73,26 +80,28 @@ static const struct pilot_dr *dr_of(
 		else
 			hi = mid;
 	}
-	if (lo < ix->ndrs && strcmp(ix->drs[lo].host, host) == 0 &&
-		strcmp(ix->drs[lo].ns, ns) == 0 && dr_visible(ix, &ix->drs[lo], from_ns))
-		return &ix->drs[lo];
+	for (; lo < ix->ndrs && strcmp(ix->drs[lo].host, host) == 0 &&
+		strcmp(ix->drs[lo].ns, ns) == 0;
+		lo++)
+		if (dr_applies(&ix->drs[lo], p))
+			return &ix->drs[lo];
 	for (size_t i = 0; i < ix->nwild_drs; i++) {
 		const struct pilot_dr *dr = ix->wild_drs[i];
 		if (strcmp(dr->ns, ns) == 0 && pilot_host_covers(dr->host, host) &&
-			dr_visible(ix, dr, from_ns))
+			dr_applies(dr, p))
 			return dr;
 	}
 	return NULL;
 }
 
-const struct pilot_dr *pilot_index_dr(
-	const struct pilot_index *ix, const char *host, const char *from_ns, const char *svc_ns)
+const struct pilot_dr *pilot_index_dr(const struct pilot_index *ix, const char *host,
+	const struct pilot_proxy *p, const char *svc_ns)
 {
-	const struct pilot_dr *dr = dr_of(ix, host, from_ns, from_ns);
-	if (!dr && strcmp(svc_ns, from_ns) != 0)
-		dr = dr_of(ix, host, svc_ns, from_ns);
-	if (!dr && strcmp(ix->mesh.root_namespace, from_ns) != 0)
-		dr = dr_of(ix, host, ix->mesh.root_namespace, from_ns);
+	const struct pilot_dr *dr = dr_of(ix, host, p->ns, p);
+	if (!dr && strcmp(svc_ns, p->ns) != 0)
+		dr = dr_of(ix, host, svc_ns, p);
+	if (!dr && strcmp(ix->mesh.root_namespace, p->ns) != 0)
+		dr = dr_of(ix, host, ix->mesh.root_namespace, p);
 	return dr;
 }
 

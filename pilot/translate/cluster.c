@@ -18,6 +18,7 @@
 #include "common/base/strs.h"
 #include "pilot/filter/telemetry.h"
 #include "pilot/translate/endpoint.h"
+#include "pilot/translate/policy.h"
 #include "pilot/translate/tls.h"
 
 static void plan_service(struct pilot_job *j, struct pilot_plan *p, uint32_t svc)
@@ -37,7 +38,10 @@ static void plan_service(struct pilot_job *j, struct pilot_plan *p, uint32_t svc
 			*ref = (struct pilot_cluster_ref){ svc, k,
 				i ? dr->subsets[i - 1].spec->name : "" };
 			pilot_plan_add(j, p,
-				pilot_out_name(j, s->ports[k].number, ref->subset, s->hostname), fp,
+				pilot_out_name(j, s->ports[k].number, ref->subset, s->hostname),
+				pilot_resolution_is_dns(s->resolution)
+					? mt_hash_mix(fp, pilot_endpoints_place_fp(j, dr, ref))
+					: fp,
 				PILOT_HOW_CLUSTER, ref);
 		}
 	}
@@ -146,21 +150,18 @@ static void socket_match(struct pilot_job *j, Cluster__Cluster *c, const char *n
 static void auto_tls(struct pilot_job *j, Cluster__Cluster *c, const struct pilot_service *s,
 	const struct pilot_endpoints *eps, const char *sni, bool h2)
 {
-	static const char raw[] = "envoy.transport_sockets.raw_buffer";
 	if (!j->mesh->auto_mtls || !j->p->sds || s->external || s->resolution == PILOT_RES_NONE ||
 		(pilot_resolution_is_dns(s->resolution) && !eps->any_mtls))
 		return;
 	socket_match(j, c, "tlsMode-istio", pb_struct1(j->a, "tlsMode", "istio"),
 		pilot_tls_mesh_upstream(j, s, eps, NULL, sni, h2));
 	socket_match(j, c, "tlsMode-disabled", pb_new(j->a, google__protobuf__struct),
-		pb_socket(j->a, raw,
-			mt_pb_new(mt_pb_type("envoy.extensions.transport_sockets."
-					     "raw_buffer.v3.RawBuffer"),
-				j->a)));
+		pilot_socket_raw(j));
 }
 
 static void outbound_tls(struct pilot_job *j, Cluster__Cluster *c,
-	const struct pilot_cluster_ref *ref, const Nw__ClientTLSSettings *tls, bool h2)
+	const struct pilot_cluster_ref *ref, const struct pilot_dr *dr,
+	const Nw__ClientTLSSettings *tls, bool h2)
 {
 	const struct pilot_service *s = j->ix->svcs[ref->svc];
 	const struct pilot_endpoints *eps = pilot_world_eps(j->w, ref->svc);
@@ -177,7 +178,7 @@ static void outbound_tls(struct pilot_job *j, Cluster__Cluster *c,
 		break;
 	case NW__CLIENT_TLSSETTINGS__TLSMODE__SIMPLE:
 	case NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL:
-		c->transport_socket = pilot_tls_upstream(j, tls, s->hostname, h2);
+		c->transport_socket = pilot_tls_upstream(j, tls, s, h2);
 		break;
 	default: return; /* DISABLE */
 	}
@@ -187,7 +188,7 @@ static void outbound_tls(struct pilot_job *j, Cluster__Cluster *c,
 	c->type = CLUSTER__CLUSTER__DISCOVERY_TYPE__STATIC;
 	c->eds_cluster_config = NULL;
 	c->load_assignment = NULL;
-	pilot_job_note(j, s->id, PILOT_NOTE_IGNORED, "",
+	pilot_job_note(j, dr->ids[0], PILOT_NOTE_IGNORED, "spec.trafficPolicy.tls",
 		"%s asks for TLS with a certificate that the proxy does not have", s->hostname);
 }
 
@@ -202,8 +203,9 @@ static Cluster__Cluster *build_outbound(
 	discovery(j, c, ref);
 	pilot_policy_resolve(dr, ref->subset, port->number, &pol);
 	enum pilot_protocol protocol = pilot_cluster_protocol(j, ref, pol.pool);
-	pilot_policy_apply(j, c, &pol, protocol);
-	outbound_tls(j, c, ref, pol.tls, pilot_protocol_is_h2(protocol));
+	pilot_policy_apply(j, c, &pol, s, protocol);
+	outbound_tls(j, c, ref, dr, pol.tls, pilot_protocol_is_h2(protocol));
+	pilot_policy_wrap(j, c, &pol);
 	pilot_cluster_mesh(j, c, ref);
 	pilot_prov_add(j, s->id);
 	for (size_t i = 0; dr && i < dr->nids; i++)
@@ -216,7 +218,7 @@ static Cluster__Cluster *build_inbound(struct pilot_job *j, const struct pilot_i
 	Cluster__Cluster *c = cluster_new(j, in->cluster, CLUSTER__CLUSTER__DISCOVERY_TYPE__STATIC);
 	c->load_assignment = pilot_load_one(j, in->cluster, in->to, in->to_port);
 	pilot_cluster_limits(j, c, NULL);
-	pilot_cluster_http(j, c, in->protocol, NULL);
+	pilot_cluster_http(j, c, in->protocol, NULL, NULL);
 	pilot_cluster_mesh_inbound(j, c, in);
 	pilot_prov_add(j, in->svc ? in->svc->id : 0);
 	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);

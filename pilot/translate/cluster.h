@@ -8,19 +8,6 @@ void pilot_plan_clusters(struct pilot_job *j, struct pilot_plan *p);
 void pilot_plan_clusters_inbound(struct pilot_job *j, struct pilot_plan *p);
 ProtobufCMessage *pilot_build_cluster(struct pilot_job *j, const struct pilot_item *it);
 
-/* The traffic policy in force for a port and subset: port-level settings beat the subset's, those
- * beat the rule's own; by part (load balancer, pool, outliers, TLS), as Istio does. */
-struct pilot_policy {
-	const Nw__LoadBalancerSettings *lb;
-	const Nw__ConnectionPoolSettings *pool;
-	const Nw__OutlierDetection *outlier;
-	const Nw__ClientTLSSettings *tls;
-};
-void pilot_policy_resolve(
-	const struct pilot_dr *dr, const char *subset, uint16_t port, struct pilot_policy *ret);
-/* Load balancer, circuit breakers, outliers, keepalive, HTTP options of an outbound cluster. */
-void pilot_policy_apply(struct pilot_job *j, Cluster__Cluster *c, const struct pilot_policy *pol,
-	enum pilot_protocol protocol);
 /* What is spoken to a service: HTTP/1.1 becomes HTTP/2 on the way where the rule says so, or the mesh
  * does and the service is of the mesh. */
 enum pilot_protocol pilot_cluster_protocol(struct pilot_job *j, const struct pilot_cluster_ref *ref,
@@ -31,8 +18,3 @@ void pilot_cluster_mesh(
 	struct pilot_job *j, Cluster__Cluster *c, const struct pilot_cluster_ref *ref);
 void pilot_cluster_mesh_inbound(
 	struct pilot_job *j, Cluster__Cluster *c, const struct pilot_inbound *in);
-/* The same limits for an inbound cluster, and HTTP options alone. */
-void pilot_cluster_http(struct pilot_job *j, Cluster__Cluster *c, enum pilot_protocol protocol,
-	const Nw__ConnectionPoolSettings *pool);
-void pilot_cluster_limits(
-	struct pilot_job *j, Cluster__Cluster *c, const Nw__ConnectionPoolSettings *pool);

@@ -1,7 +1,8 @@
 /* Load assignments: the endpoints of a service's port and subset, grouped by locality.
  *
- * The fingerprint covers all endpoints of the service and the subset's definition: an endpoint of v1
- * that changes builds v2's assignment again too, finds it equal, and sends nothing. */
+ * The fingerprint covers all endpoints of the service, the destination rule, and of the proxy what
+ * locality.c reads: an endpoint of v1 that changes builds v2's assignment again too, finds it equal,
+ * and sends nothing. */
 #include "pilot/translate/endpoint.h"
 
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "common/base/strs.h"
 #include "common/expr/wire.h"
 #include "pilot/translate/cluster.h"
+#include "pilot/translate/policy.h"
 
 static const Nw__Subset *find_subset(const struct pilot_dr *dr, const char *name, uint32_t *ret_id)
 {
@@ -36,25 +38,43 @@ static bool by_eds(const struct pilot_job *j, const struct pilot_cluster_ref *re
 	return j->ix->svcs[ref->svc]->resolution == PILOT_RES_STATIC;
 }
 
-static uint64_t endpoints_fp(struct pilot_job *j, const struct pilot_cluster_ref *ref)
+static struct pilot_policy policy_of(
+	struct pilot_job *j, const struct pilot_dr *dr, const struct pilot_cluster_ref *ref)
+{
+	struct pilot_policy pol;
+	pilot_policy_resolve(dr, ref->subset, j->ix->svcs[ref->svc]->ports[ref->port].number, &pol);
+	return pol;
+}
+
+uint64_t pilot_endpoints_place_fp(
+	struct pilot_job *j, const struct pilot_dr *dr, const struct pilot_cluster_ref *ref)
+{
+	struct pilot_policy pol = policy_of(j, dr, ref);
+	struct pilot_locality l = pilot_locality_of(j, &pol);
+	return pilot_locality_fp(j, &l);
+}
+
+static uint64_t endpoints_fp(
+	struct pilot_job *j, const struct pilot_dr *dr, const struct pilot_cluster_ref *ref)
 {
 	const struct pilot_service *s = j->ix->svcs[ref->svc];
-	const struct pilot_dr *dr =
-		*ref->subset ? pilot_job_dr(j, s->hostname, (int)ref->svc) : NULL;
 	uint64_t h = mt_hash_mix(pilot_world_eps(j->w, ref->svc)->hash, s->hash);
 	h = mt_hash_mix(mt_hash_mix(h, j->ix->auth_hash), dr ? dr->hash : 0);
+	h = mt_hash_mix(h, pilot_endpoints_place_fp(j, dr, ref));
 	return mt_hash_mix(h, j->mesh->mixer_report != NULL);
 }
 
-/* PASSTHROUGH turns a discovered cluster into one without endpoints. */
-static bool is_passthrough(struct pilot_job *j, const struct pilot_cluster_ref *ref)
+/* A cluster with endpoints that are discovered: PASSTHROUGH turns one into a cluster without. */
+static bool discovered(
+	struct pilot_job *j, const struct pilot_dr *dr, const struct pilot_cluster_ref *ref)
 {
-	const struct pilot_service *s = j->ix->svcs[ref->svc];
-	struct pilot_policy pol;
-	pilot_policy_resolve(pilot_job_dr(j, s->hostname, (int)ref->svc), ref->subset,
-		s->ports[ref->port].number, &pol);
-	return pol.lb && pol.lb->lb_policy_case == NW__LOAD_BALANCER_SETTINGS__LB_POLICY_SIMPLE &&
-		pol.lb->simple == NW__LOAD_BALANCER_SETTINGS__SIMPLE_LB__PASSTHROUGH;
+	struct pilot_policy pol = policy_of(j, dr, ref);
+	return by_eds(j, ref) && !pilot_policy_is_passthrough(&pol);
+}
+
+static const struct pilot_dr *dr_of(struct pilot_job *j, const struct pilot_cluster_ref *ref)
+{
+	return pilot_job_dr(j, j->ix->svcs[ref->svc]->hostname, (int)ref->svc);
 }
 
 void pilot_plan_endpoints(struct pilot_job *j, struct pilot_plan *p)
@@ -63,9 +83,11 @@ void pilot_plan_endpoints(struct pilot_job *j, struct pilot_plan *p)
 	pilot_plan_clusters(j, &clusters);
 	for (size_t i = 0; i < clusters.n; i++) {
 		const struct pilot_cluster_ref *ref = clusters.v[i].what;
-		if (clusters.v[i].how == PILOT_HOW_CLUSTER && by_eds(j, ref) &&
-			!is_passthrough(j, ref))
-			pilot_plan_add(j, p, clusters.v[i].name, endpoints_fp(j, ref),
+		if (clusters.v[i].how != PILOT_HOW_CLUSTER)
+			continue;
+		const struct pilot_dr *dr = dr_of(j, ref);
+		if (discovered(j, dr, ref))
+			pilot_plan_add(j, p, clusters.v[i].name, endpoints_fp(j, dr, ref),
 				PILOT_HOW_ENDPOINTS, ref);
 	}
 }
@@ -80,16 +102,17 @@ bool pilot_plan_endpoints_one(struct pilot_job *j, const char *name, struct pilo
 		return false;
 	int port = pilot_service_port(j->ix->svcs[svc], cn.port);
 	uint32_t id;
-	if (port < 0 || (*cn.subset && !find_subset(pilot_job_dr(j, cn.host, svc), cn.subset, &id)))
+	const struct pilot_dr *dr = pilot_job_dr(j, cn.host, svc);
+	if (port < 0 || (*cn.subset && !find_subset(dr, cn.subset, &id)))
 		return false;
 	struct pilot_cluster_ref *ref = MT_ANEW(j->a, struct pilot_cluster_ref);
 	*ref = (struct pilot_cluster_ref){ (uint32_t)svc, (uint32_t)port,
 		mt_arena_strdup(j->a, cn.subset) };
-	if (!by_eds(j, ref) || is_passthrough(j, ref))
+	if (!discovered(j, dr, ref))
 		return false;
 	struct pilot_plan p = { 0 };
-	pilot_plan_add(
-		j, &p, mt_arena_strdup(j->a, name), endpoints_fp(j, ref), PILOT_HOW_ENDPOINTS, ref);
+	pilot_plan_add(j, &p, mt_arena_strdup(j->a, name), endpoints_fp(j, dr, ref),
+		PILOT_HOW_ENDPOINTS, ref);
 	*ret = p.v[0];
 	return true;
 }
@@ -152,24 +175,29 @@ static Endpoint__LbEndpoint *lb_endpoint(struct pilot_job *j, const struct pilot
 	return m;
 }
 
-static int loc_cmp(const void *pa, const void *pb)
+struct ranked {
+	const struct pilot_endpoint *e;
+	unsigned rank;
+};
+
+/* By rank and locality: what is equal in both is one group. */
+static int group_cmp(const struct ranked *a, const struct ranked *b)
 {
-	const struct pilot_endpoint *a = *(const struct pilot_endpoint *const *)pa;
-	const struct pilot_endpoint *b = *(const struct pilot_endpoint *const *)pb;
-	int r = strcmp(a->region, b->region);
+	if (a->rank != b->rank)
+		return a->rank < b->rank ? -1 : 1;
+	int r = strcmp(a->e->region, b->e->region);
 	if (!r)
-		r = strcmp(a->zone, b->zone);
-	if (!r)
-		r = strcmp(a->subzone, b->subzone);
-	if (!r)
-		r = strcmp(a->address, b->address);
-	return r ? r : (a > b) - (a < b);
+		r = strcmp(a->e->zone, b->e->zone);
+	return r ? r : strcmp(a->e->subzone, b->e->subzone);
 }
 
-static bool same_locality(const struct pilot_endpoint *a, const struct pilot_endpoint *b)
+static int ranked_cmp(const void *pa, const void *pb)
 {
-	return !strcmp(a->region, b->region) && !strcmp(a->zone, b->zone) &&
-		!strcmp(a->subzone, b->subzone);
+	const struct ranked *a = pa, *b = pb;
+	int r = group_cmp(a, b);
+	if (!r)
+		r = strcmp(a->e->address, b->e->address);
+	return r ? r : (a->e > b->e) - (a->e < b->e);
 }
 
 static Endpoint__LocalityLbEndpoints *locality(struct pilot_job *j, const struct pilot_endpoint *e)
@@ -185,37 +213,61 @@ static Endpoint__LocalityLbEndpoints *locality(struct pilot_job *j, const struct
 	return l;
 }
 
-Endpoint__ClusterLoadAssignment *pilot_load_assignment(
-	struct pilot_job *j, const char *name, const struct pilot_cluster_ref *ref)
+/* The endpoints that serve the port and belong to the subset, in the order of their groups. */
+static size_t members(struct pilot_job *j, const struct pilot_cluster_ref *ref,
+	const Nw__Subset *sub, const struct pilot_locality *l, struct ranked **ret)
 {
 	const struct pilot_endpoints *eps = pilot_world_eps(j->w, ref->svc);
-	const struct pilot_service *s = j->ix->svcs[ref->svc];
-	uint32_t subset_id = 0;
-	const Nw__Subset *sub = *ref->subset
-		? find_subset(pilot_job_dr(j, s->hostname, (int)ref->svc), ref->subset, &subset_id)
-		: NULL;
-	Endpoint__ClusterLoadAssignment *m = pb_new(j->a, endpoint__cluster_load_assignment);
-	m->cluster_name = pb_s(name);
-	pilot_prov_add(j, s->id);
-	pilot_prov_add(j, subset_id);
-	const struct pilot_endpoint **v = MT_ANEWN(j->a, const struct pilot_endpoint *, eps->n + 1);
+	struct ranked *v = MT_ANEWN(j->a, struct ranked, eps->n + 1);
 	size_t n = 0;
 	for (size_t i = 0; i < eps->n; i++)
 		if ((eps->v[i].ports[ref->port] || eps->v[i].unix_socket) && !eps->v[i].unhealthy &&
 			in_subset(&eps->v[i], sub))
-			v[n++] = &eps->v[i];
-	qsort(v, n, sizeof(*v), loc_cmp);
+			v[n++] = (struct ranked){ &eps->v[i],
+				pilot_locality_rank(j, l, &eps->v[i]) };
+	if (n > 1)
+		qsort(v, n, sizeof(*v), ranked_cmp);
+	*ret = v;
+	return n;
+}
+
+Endpoint__ClusterLoadAssignment *pilot_load_assignment(
+	struct pilot_job *j, const char *name, const struct pilot_cluster_ref *ref)
+{
+	const struct pilot_service *s = j->ix->svcs[ref->svc];
+	const struct pilot_dr *dr = dr_of(j, ref);
+	uint32_t subset_id = 0;
+	const Nw__Subset *sub = *ref->subset ? find_subset(dr, ref->subset, &subset_id) : NULL;
+	struct pilot_policy pol = policy_of(j, dr, ref);
+	struct pilot_locality loc = pilot_locality_of(j, &pol);
+	Endpoint__ClusterLoadAssignment *m = pb_new(j->a, endpoint__cluster_load_assignment);
+	m->cluster_name = pb_s(name);
+	pilot_prov_add(j, s->id);
+	pilot_prov_add(j, subset_id);
+	for (size_t i = 0; dr && i < dr->nids && (pol.health || loc.how); i++)
+		pilot_prov_add(j, dr->ids[i]);
+	struct ranked *v;
+	size_t n = members(j, ref, sub, &loc, &v);
 	Endpoint__LocalityLbEndpoints *l = NULL;
+	uint32_t priority = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (!i || !same_locality(v[i - 1], v[i])) {
-			l = locality(j, v[i]);
+		if (!i || group_cmp(&v[i - 1], &v[i]) != 0) {
+			priority += i && v[i].rank != v[i - 1].rank; /* without gaps */
+			l = locality(j, v[i].e);
+			l->priority = priority;
 			pb_add(j->a, m, endpoints, l);
 		}
-		Endpoint__LbEndpoint *e = lb_endpoint(j, s, v[i], ref->port);
+		Endpoint__LbEndpoint *e = lb_endpoint(j, s, v[i].e, ref->port);
+		if (pol.health && pol.health->port) {
+			e->endpoint->health_check_config =
+				pb_new(j->a, endpoint__endpoint__health_check_config);
+			e->endpoint->health_check_config->port_value = pol.health->port;
+		}
 		l->load_balancing_weight->value += e->load_balancing_weight->value;
 		pb_add(j->a, l, lb_endpoints, e);
-		pilot_prov_add(j, v[i]->id);
+		pilot_prov_add(j, v[i].e->id);
 	}
+	pilot_locality_weigh(j, &loc, m);
 	return m;
 }
 

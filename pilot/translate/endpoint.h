@@ -10,6 +10,9 @@ ProtobufCMessage *pilot_build_endpoints(struct pilot_job *j, const struct pilot_
 /* Also the inline assignment of a DNS cluster. */
 Endpoint__ClusterLoadAssignment *pilot_load_assignment(
 	struct pilot_job *j, const char *name, const struct pilot_cluster_ref *ref);
+/* Of what the assignment reads of the proxy's own place; 0 nothing. */
+uint64_t pilot_endpoints_place_fp(
+	struct pilot_job *j, const struct pilot_dr *dr, const struct pilot_cluster_ref *ref);
 /* One address, for clusters of our own making. */
 Endpoint__ClusterLoadAssignment *pilot_load_one(
 	struct pilot_job *j, const char *name, const char *addr, uint16_t port);

@@ -5,6 +5,7 @@
 #include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
 #include "pilot/filter/telemetry.h"
 #include "pilot/translate/listener.h"
+#include "pilot/translate/policy.h"
 
 /* How paths are brought to one form before anything matches them. */
 static void normalization(struct pilot_job *j, Hcm__HttpConnectionManager *m)
@@ -102,6 +103,7 @@ Listener__Filter *pilot_tcp_filter(struct pilot_job *j, const struct pilot_filte
 	t->stat_prefix = pb_s(stat_prefix);
 	t->cluster_specifier_case = TCPPROXY__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER;
 	t->cluster = pb_s(cluster);
+	pilot_policy_tcp(j, t, cluster);
 	return tcp_done(j, f, t);
 }
 
@@ -129,5 +131,6 @@ Listener__Filter *pilot_tcp_route_filter(struct pilot_job *j, const struct pilot
 		return pilot_tcp_filter(j, f, stat_prefix, "BlackHoleCluster");
 	t->cluster_specifier_case = TCPPROXY__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS;
 	t->weighted_clusters = w;
+	pilot_policy_tcp(j, t, w->clusters[0]->name); /* of the first: a filter has one of each */
 	return tcp_done(j, f, t);
 }

@@ -124,7 +124,7 @@ int pilot_job_service(struct pilot_job *j, const char *host, const char *ns, con
 
 const struct pilot_dr *pilot_job_dr(struct pilot_job *j, const char *host, int svc)
 {
-	return pilot_index_dr(j->ix, host, j->p->ns, svc >= 0 ? j->ix->svcs[svc]->ns : j->p->ns);
+	return pilot_index_dr(j->ix, host, j->p, svc >= 0 ? j->ix->svcs[svc]->ns : j->p->ns);
 }
 
 /* "ns/host" of an egress listener against a namespace. */

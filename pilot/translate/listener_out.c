@@ -52,7 +52,9 @@ static uint64_t target_fp(
 {
 	const struct pilot_service *s = j->ix->svcs[t->svc];
 	const struct pilot_vs *vs = rules_of(j, e, t);
-	return mt_hash_mix(s->hash, vs ? pilot_l4_fp(j, vs) : 0);
+	const struct pilot_dr *dr = pilot_job_dr(j, s->hostname, (int)t->svc);
+	uint64_t h = mt_hash_mix(s->hash, dr ? dr->hash : 0);
+	return mt_hash_mix(h, vs ? pilot_l4_fp(j, vs) : 0);
 }
 
 static void push_target(struct outs *o, const struct pilot_egress *e, struct pilot_out_listener *l,

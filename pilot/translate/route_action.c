@@ -6,7 +6,7 @@
 
 #include "common/base/strs.h"
 #include "pilot/filter/filter.h"
-#include "pilot/translate/cluster.h"
+#include "pilot/translate/policy.h"
 #include "pilot/translate/route.h"
 
 static void host_rewrite(Route__RouteAction *a, const char *host)
@@ -36,6 +36,13 @@ static Route__RouteAction__HashPolicy *hash_policy(
 		p->cookie->name = h->http_cookie->name;
 		p->cookie->path = h->http_cookie->path;
 		p->cookie->ttl = pb_dur_dup(j->a, h->http_cookie->ttl);
+		for (size_t i = 0; i < h->http_cookie->n_attributes; i++) {
+			Route__RouteAction__HashPolicy__CookieAttribute *at =
+				pb_new(j->a, route__route_action__hash_policy__cookie_attribute);
+			at->name = h->http_cookie->attributes[i]->name;
+			at->value = h->http_cookie->attributes[i]->value;
+			pb_add(j->a, p->cookie, attributes, at);
+		}
 		return p;
 	case NW__LOAD_BALANCER_SETTINGS__CONSISTENT_HASH_LB__HASH_KEY_USE_SOURCE_IP:
 		p->policy_specifier_case =
@@ -61,10 +68,9 @@ static void add_hash(struct pilot_job *j, Route__RouteAction *a, int svc, const 
 	const struct pilot_dr *dr = pilot_job_dr(j, host, svc);
 	struct pilot_policy pol;
 	pilot_policy_resolve(dr, subset, port, &pol);
-	if (!pol.lb ||
-		pol.lb->lb_policy_case != NW__LOAD_BALANCER_SETTINGS__LB_POLICY_CONSISTENT_HASH)
+	if (!pilot_policy_hash(&pol))
 		return;
-	Route__RouteAction__HashPolicy *p = hash_policy(j, pol.lb->consistent_hash);
+	Route__RouteAction__HashPolicy *p = hash_policy(j, pilot_policy_hash(&pol));
 	if (p)
 		pb_add(j->a, a, hash_policy, p);
 	for (size_t i = 0; i < dr->nids; i++)

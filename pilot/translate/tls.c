@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/base/cidr.h"
 #include "common/base/strs.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb-c.h"
 
@@ -158,9 +159,15 @@ static void file_cert(
 	pb_add(j->a, c, tls_certificates, t);
 }
 
+/* The roots that the operating system trusts: an agent knows where they lie, Envoy is told where they
+ * mostly do. */
+static const char os_roots[] = "/etc/ssl/certs/ca-certificates.crt";
+
 static void file_roots(struct pilot_job *j, Tls__CommonTlsContext *c,
 	Tls__CertificateValidationContext *v, const char *path)
 {
+	if (!path)
+		path = j->p->sds ? "system" : os_roots;
 	if (j->p->sds) {
 		set_validation(j, c, v, mt_arena_printf(j->a, "file-root:%s", path));
 		return;
@@ -171,43 +178,86 @@ static void file_roots(struct pilot_job *j, Tls__CommonTlsContext *c,
 	c->validation_context = v;
 }
 
-static Tls__CertificateValidationContext *named(struct pilot_job *j, char **sans, size_t n)
+static Tls__SubjectAltNameMatcher__SanType san_type(const char *san)
+{
+	struct mt_ip ip;
+	if (strstr(san, "://"))
+		return TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI;
+	return mt_ip_parse(san, &ip) == 0 ? TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__IP_ADDRESS
+					  : TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__DNS;
+}
+
+static Tls__CertificateValidationContext *named(
+	struct pilot_job *j, const char *const *sans, size_t n)
 {
 	Tls__CertificateValidationContext *v = pb_new(j->a, tls__certificate_validation_context);
 	for (size_t i = 0; i < n; i++)
-		add_san(j, v,
-			strstr(sans[i], "://") ? TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI
-					       : TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__DNS,
-			pb_exact(j->a, sans[i]));
+		add_san(j, v, san_type(sans[i]), pb_exact(j->a, sans[i]));
 	return v;
 }
 
-Core__TransportSocket *pilot_tls_upstream(
-	struct pilot_job *j, const Nw__ClientTLSSettings *tls, const char *host, bool h2)
+/* Whom to trust: the credential's roots, the file's, else the operating system's. */
+static void client_roots(struct pilot_job *j, Tls__CommonTlsContext *c,
+	Tls__CertificateValidationContext *v, const Nw__ClientTLSSettings *tls)
+{
+	if (*tls->ca_crl)
+		v->crl = file(j, tls->ca_crl);
+	if (*tls->credential_name)
+		set_validation(j, c, v,
+			mt_arena_printf(j->a, "kubernetes://%s-cacert", tls->credential_name));
+	else
+		file_roots(j, c, v, *tls->ca_certificates ? tls->ca_certificates : NULL);
+}
+
+bool pilot_tls_verifies(const Nw__ClientTLSSettings *tls)
+{
+	return !tls->insecure_skip_verify || !tls->insecure_skip_verify->value;
+}
+
+/* A secret that never comes must not keep the cluster, and with it every later one, from being taken:
+ * after a while it is there and refuses connections. */
+static void bounded(struct pilot_job *j, Tls__SdsSecretConfig *m)
+{
+	m->sds_config->initial_fetch_timeout = pb_dur(j->a, 5 * MT_NS_PER_SEC);
+}
+
+Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientTLSSettings *tls,
+	const struct pilot_service *s, bool h2)
 {
 	Tls__CommonTlsContext *c = common(j);
-	bool mutual = tls->mode == NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL;
+	bool own = tls->n_subject_alt_names;
 	Tls__CertificateValidationContext *v =
-		named(j, tls->subject_alt_names, tls->n_subject_alt_names);
-	if (*tls->credential_name) {
-		if (!j->p->sds)
-			return NULL;
-		if (mutual)
+		named(j, own ? (const char *const *)tls->subject_alt_names : s->sans,
+			own ? tls->n_subject_alt_names : s->nsans);
+	const char *sni = *tls->sni ? tls->sni : pilot_host_is_wild(s->hostname) ? "" : s->hostname;
+	if (*tls->credential_name && !j->p->sds)
+		return NULL;
+	if (tls->mode == NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL) {
+		if (*tls->credential_name)
 			pb_add(j->a, c, tls_certificate_sds_secret_configs,
 				sds(j,
 					mt_arena_printf(
 						j->a, "kubernetes://%s", tls->credential_name)));
-		set_validation(j, c, v,
-			mt_arena_printf(j->a, "kubernetes://%s-cacert", tls->credential_name));
-	} else {
-		if (mutual)
+		else
 			file_cert(j, c, tls->client_certificate, tls->private_key);
-		if (*tls->ca_certificates)
-			file_roots(j, c, v, tls->ca_certificates);
 	}
+	if (pilot_tls_verifies(tls))
+		client_roots(j, c, v, tls);
 	if (h2)
 		pb_add(j->a, c, alpn_protocols, pb_s("h2"));
-	return upstream(j, c, *tls->sni ? tls->sni : pilot_host_is_wild(host) ? NULL : host);
+	for (size_t i = 0; i < c->n_tls_certificate_sds_secret_configs; i++)
+		bounded(j, c->tls_certificate_sds_secret_configs[i]);
+	if (c->validation_context_type_case ==
+		TLS__COMMON_TLS_CONTEXT__VALIDATION_CONTEXT_TYPE_COMBINED_VALIDATION_CONTEXT)
+		bounded(j, c->combined_validation_context->validation_context_sds_secret_config);
+	Tls__UpstreamTlsContext *u = pb_new(j->a, tls__upstream_tls_context);
+	u->common_tls_context = c;
+	u->sni = pb_s(sni);
+	/* A chain to a root that signs for everybody proves nothing by itself: the name has to be the
+	 * host's, unless names were given, or a name to ask for that is not the server's own. */
+	u->auto_sni_san_validation = pilot_tls_verifies(tls) && *sni && !*tls->sni &&
+		!v->n_match_typed_subject_alt_names;
+	return pb_socket(j->a, upstream_name, &u->base);
 }
 
 static Core__TransportSocket *downstream(struct pilot_job *j, Tls__CommonTlsContext *c, bool mutual)
@@ -268,7 +318,7 @@ Core__TransportSocket *pilot_tls_server(
 		return pilot_tls_mesh_downstream(j, http);
 	Tls__CommonTlsContext *c = common(j);
 	Tls__CertificateValidationContext *v =
-		named(j, tls->subject_alt_names, tls->n_subject_alt_names);
+		named(j, (const char *const *)tls->subject_alt_names, tls->n_subject_alt_names);
 	server_params(c, tls);
 	if (*tls->credential_name) {
 		pb_add(j->a, c, tls_certificate_sds_secret_configs,

@@ -1,6 +1,7 @@
 /* TLS sockets of both directions. The agent beside the proxy serves every secret over the static
  * cluster `sds-grpc`: `default` (the workload's certificate), `ROOTCA` (trust bundle),
- * `file-cert:CERT~KEY` and `file-root:CA` (files that the agent may read), `kubernetes://NAME`. */
+ * `file-cert:CERT~KEY` and `file-root:CA` (files that the agent may read), `file-root:system` (what the
+ * operating system trusts), `kubernetes://NAME` and `kubernetes://NAME-cacert`. */
 #pragma once
 
 #include "pilot/translate/job.h"
@@ -12,8 +13,9 @@ Core__TransportSocket *pilot_tls_mesh_upstream(struct pilot_job *j, const struct
 /* A named daemon: its SPIFFE id. */
 Core__TransportSocket *pilot_tls_daemon(struct pilot_job *j, const char *spiffe_id);
 /* DestinationRule modes SIMPLE and MUTUAL. NULL: its credential needs an agent and there is none. */
-Core__TransportSocket *pilot_tls_upstream(
-	struct pilot_job *j, const Nw__ClientTLSSettings *tls, const char *host, bool h2);
+Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientTLSSettings *tls,
+	const struct pilot_service *s, bool h2);
+bool pilot_tls_verifies(const Nw__ClientTLSSettings *tls); /* not insecureSkipVerify */
 /* Inbound: the client must show a certificate of the mesh. http: offers h2 and http/1.1. */
 Core__TransportSocket *pilot_tls_mesh_downstream(struct pilot_job *j, bool http);
 /* A gateway's server. NULL with a note when it names no certificate. */

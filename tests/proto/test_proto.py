@@ -41,9 +41,10 @@ REPLACED = {
 MOVED = {
     NET + "EnvoyFilter.ListenerMatch": NET + "EnvoyFilter.DeprecatedListenerMatch",
 }
-# Mixer's adapters and templates were never published as a package: see unpublished.txt.
+# Mixer's adapters and templates were never published as a package, and ours are ours: see
+# unpublished.txt.
 UNPUBLISHED = ("adapter.", "apikey", "authorization", "checknothing", "edge", "listentry",
-               "logentry", "metric", "quota", "reportnothing", "tracespan")
+               "logentry", "meltemi.", "metric", "quota", "reportnothing", "tracespan")
 
 
 def part(*prefixes):
