@@ -51,13 +51,6 @@ static void balancer(struct notes *n, const char *path, const Nw__LoadBalancerSe
 			"endpoint is ever found unhealthy");
 }
 
-static void outliers(struct notes *n, const char *path, const Nw__OutlierDetection *o)
-{
-	if (o && o->n_outlier_detection_http_error_codes)
-		IGNORED(n, sub(n, path, "outlierDetectionHttpErrorCodes"),
-			"is not supported: every 5xx counts");
-}
-
 static void policy(struct notes *n, const char *path, const Nw__TrafficPolicy *p,
 	const Nw__TrafficPolicy *above)
 {
@@ -67,7 +60,6 @@ static void policy(struct notes *n, const char *path, const Nw__TrafficPolicy *p
 		: above                                      ? above->outlier_detection
 							     : NULL;
 	balancer(n, sub(n, path, "loadBalancer"), p->load_balancer, o);
-	outliers(n, sub(n, path, "outlierDetection"), p->outlier_detection);
 	if (p->retry_budget && p->retry_budget->budget_interval)
 		IGNORED(n, sub(n, path, "retryBudget.budgetInterval"),
 			"has no effect: the budget is of the requests that are active");
@@ -76,7 +68,6 @@ static void policy(struct notes *n, const char *path, const Nw__TrafficPolicy *p
 		const char *at =
 			mt_arena_printf(n->ix->arena, "%s.portLevelSettings[%zu]", path, i);
 		balancer(n, sub(n, at, "loadBalancer"), s->load_balancer, s->outlier_detection);
-		outliers(n, sub(n, at, "outlierDetection"), s->outlier_detection);
 	}
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/strs.h"
+#include "common/schema/health.h"
 #include "pilot/translate/policy.h"
 
 static void outliers(struct pilot_job *j, Cluster__Cluster *c, const Nw__OutlierDetection *o)
@@ -57,6 +58,39 @@ void pilot_cluster_outliers(
 		outliers(j, c, pol->outlier);
 	if (pol->outlier || pol->health)
 		panic(j, c, pol->outlier ? pol->outlier->min_health_percent : 0);
+}
+
+static void add_status(
+	struct pilot_job *j, Comatch__MatchPredicate__MatchSet *any, Matcher__StringMatcher *match)
+{
+	Route__HeaderMatcher *h = pb_new(j->a, route__header_matcher);
+	h->name = pb_s(":status");
+	h->header_match_specifier_case = ROUTE__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_STRING_MATCH;
+	h->string_match = match;
+	Comatch__MatchPredicate *p = pb_new(j->a, comatch__match_predicate);
+	p->rule_case = COMATCH__MATCH_PREDICATE__RULE_HTTP_RESPONSE_HEADERS_MATCH;
+	p->http_response_headers_match = pb_new(j->a, comatch__http_headers_match);
+	pb_add(j->a, p->http_response_headers_match, headers, h);
+	pb_add(j->a, any, rules, p);
+}
+
+/* Statuses that count as errors beside 5xx; a matcher replaces what Envoy counts by itself. */
+Uphttp__HttpProtocolOptions__OutlierDetection *pilot_outlier_codes(
+	struct pilot_job *j, const Nw__OutlierDetection *o)
+{
+	Comatch__MatchPredicate__MatchSet *any = pb_new(j->a, comatch__match_predicate__match_set);
+	add_status(j, any, pb_prefix(j->a, "5"));
+	for (size_t i = 0; i < o->n_outlier_detection_http_error_codes; i++)
+		add_status(j, any,
+			pb_exact(j->a,
+				mt_arena_printf(
+					j->a, "%u", o->outlier_detection_http_error_codes[i])));
+	Uphttp__HttpProtocolOptions__OutlierDetection *m =
+		pb_new(j->a, uphttp__http_protocol_options__outlier_detection);
+	m->error_matcher = pb_new(j->a, comatch__match_predicate);
+	m->error_matcher->rule_case = COMATCH__MATCH_PREDICATE__RULE_OR_MATCH;
+	m->error_matcher->or_match = any;
+	return m;
 }
 
 /* ---- active checks: common/schema/health.h ---- */
@@ -140,7 +174,10 @@ void pilot_cluster_checks(struct pilot_job *j, Cluster__Cluster *c, const struct
 	else if (h->grpc && h2)
 		grpc_check(j, m, h->grpc, s->hostname);
 	else
-		tcp_check(j, m, h->tcp); /* gRPC of a port without HTTP/2 is one that cannot be */
+		tcp_check(j, m, h->tcp);
+	if (h->grpc && !h2)
+		pilot_job_note(j, pol->dr->ids[0], PILOT_NOTE_IGNORED, MT_HEALTH_CHECK_PATH,
+			"%s speaks no HTTP/2, so no gRPC: a connection is the check", c->name);
 	m->timeout = or_seconds(j, h->timeout, 1);
 	m->interval = or_seconds(j, h->interval, 5);
 	m->no_traffic_interval = h->no_traffic_interval ? pb_dur_dup(j->a, h->no_traffic_interval)

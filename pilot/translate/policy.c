@@ -67,6 +67,7 @@ void pilot_policy_resolve(
 		override_port(ret, s->traffic_policy, port);
 	}
 	ret->health = dr->health;
+	ret->dr = dr;
 }
 
 static const struct pilot_dr *of_cluster(
@@ -95,8 +96,7 @@ void pilot_policy_apply(struct pilot_job *j, Cluster__Cluster *c, const struct p
 	pilot_cluster_balance(j, c, pol);
 	pilot_cluster_limits(j, c, pol);
 	if (pilot_protocol_is_http(protocol) || protocol == PILOT_AUTO)
-		pilot_cluster_http(
-			j, c, protocol, pol->pool, asks_by_host(pol, s) ? pol->tls : NULL);
+		pilot_cluster_http(j, c, protocol, pol, asks_by_host(pol, s) ? pol->tls : NULL);
 	pilot_cluster_outliers(j, c, pol);
 	pilot_cluster_checks(j, c, pol, s, pilot_protocol_is_h2(protocol));
 }

@@ -5,6 +5,7 @@
 #include "envoy/config/cluster/v3/cluster.pb-c.h"
 #include "envoy/config/endpoint/v3/endpoint.pb-c.h"
 #include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
+#include "envoy/extensions/upstreams/http/v3/http.pb-c.h"
 #include "pilot/translate/job.h"
 
 /* The policy in force for a port and subset: port-level settings beat the subset's, those beat the
@@ -18,6 +19,7 @@ struct pilot_policy {
 	const Nw__TrafficPolicy__ProxyProtocol *proxy_protocol;
 	const Nw__TrafficPolicy__RetryBudget *retry_budget;
 	const Meltemi__HealthCheck *health;
+	const struct pilot_dr *dr; /* whose it is; NULL: none, and all others are NULL too */
 };
 void pilot_policy_resolve(
 	const struct pilot_dr *dr, const char *subset, uint16_t port, struct pilot_policy *ret);
@@ -38,13 +40,15 @@ bool pilot_policy_is_passthrough(const struct pilot_policy *pol);
 /* NULL: the policy does not hash. */
 const Nw__LoadBalancerSettings__ConsistentHashLB *pilot_policy_hash(const struct pilot_policy *pol);
 
-/* pool.c. HTTP options of what is spoken (pilot_cluster_protocol()); pool NULL: none; tls: of a cluster whose SNI each request brings, else NULL. Limits;
+/* pool.c. HTTP options of what is spoken (pilot_cluster_protocol()); pol NULL: none; tls: of a cluster whose SNI each request brings, else NULL. Limits;
  * pol NULL: none (inbound clusters). */
 void pilot_cluster_http(struct pilot_job *j, Cluster__Cluster *c, enum pilot_protocol protocol,
-	const Nw__ConnectionPoolSettings *pool, const Nw__ClientTLSSettings *tls);
+	const struct pilot_policy *pol, const Nw__ClientTLSSettings *tls);
 void pilot_cluster_limits(struct pilot_job *j, Cluster__Cluster *c, const struct pilot_policy *pol);
 
 /* outlier.c */
+Uphttp__HttpProtocolOptions__OutlierDetection *pilot_outlier_codes(
+	struct pilot_job *j, const Nw__OutlierDetection *o);
 void pilot_cluster_outliers(
 	struct pilot_job *j, Cluster__Cluster *c, const struct pilot_policy *pol);
 void pilot_cluster_checks(struct pilot_job *j, Cluster__Cluster *c, const struct pilot_policy *pol,

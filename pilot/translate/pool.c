@@ -1,6 +1,5 @@
 /* Connection pools: circuit breakers, keepalive, and the HTTP options of a cluster. */
 #include "common/base/strs.h"
-#include "envoy/extensions/upstreams/http/v3/http.pb-c.h"
 #include "pilot/translate/policy.h"
 #include "pilot/translate/tls.h"
 
@@ -126,18 +125,22 @@ static Core__UpstreamHttpProtocolOptions *sni_of_request(
 }
 
 void pilot_cluster_http(struct pilot_job *j, Cluster__Cluster *c, enum pilot_protocol protocol,
-	const Nw__ConnectionPoolSettings *pool, const Nw__ClientTLSSettings *tls)
+	const struct pilot_policy *pol, const Nw__ClientTLSSettings *tls)
 {
+	const Nw__ConnectionPoolSettings *pool = pol ? pol->pool : NULL;
+	bool codes = pol && pol->outlier && pol->outlier->n_outlier_detection_http_error_codes;
 	bool h2 = pilot_protocol_is_h2(protocol);
 	const Nw__ConnectionPoolSettings__HTTPSettings *http = pool ? pool->http : NULL;
 	bool client = protocol == PILOT_AUTO || (http && http->use_client_protocol);
 	Core__HttpProtocolOptions *common = common_http(j, pool);
-	if (!h2 && !client && !common && !tls)
+	if (!h2 && !client && !common && !tls && !codes)
 		return;
 	Uphttp__HttpProtocolOptions *o = pb_new(j->a, uphttp__http_protocol_options);
 	o->common_http_protocol_options = common;
 	if (tls)
 		o->upstream_http_protocol_options = sni_of_request(j, tls);
+	if (codes)
+		o->outlier_detection = pilot_outlier_codes(j, pol->outlier);
 	http_protocol(j, o, h2, client, http);
 	Cluster__Cluster__TypedExtensionProtocolOptionsEntry *e =
 		pb_new(j->a, cluster__cluster__typed_extension_protocol_options_entry);

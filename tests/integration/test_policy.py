@@ -302,6 +302,22 @@ def test_locality_failover_when_endpoints_vanish_or_fail(world):
     world.mesh.eventually(lambda: world.only(world.near, "a"), 20, what="a comes back")
 
 
+def test_other_statuses_eject(world):
+    world.rules(
+        rule(outlierDetection={"consecutive5xxErrors": 2, "interval": "0.1s",
+                               "baseEjectionTime": "30s", "maxEjectionPercent": 100,
+                               "outlierDetectionHttpErrorCodes": [418]}),
+        until=lambda: world.only(world.near, "a"), what="the nearest serves")
+
+    def ejected(status, there):
+        for _ in range(4):
+            world.near.get(HOST, f"/?status={status}")
+        return world.of(world.near) == [there]
+    assert ejected(404, "a")  # not one of them
+    world.mesh.eventually(lambda: ejected(418, "b") or world.of(world.near) == ["c"],
+                          what="a teapot is ejected")
+
+
 def test_failover_priority_by_labels(world):
     world.rules(
         rule(outlierDetection={"consecutive5xxErrors": 3}, loadBalancer={"localityLbSetting": {
