@@ -38,7 +38,7 @@ static json_t *metadata(const struct agent_bootstrap *b)
 	return m;
 }
 
-static json_t *node(const struct agent_bootstrap *b)
+json_t *agent_bootstrap_node(const struct agent_bootstrap *b)
 {
 	const struct agent_node *n = b->node;
 	json_t *where = json_object();
@@ -172,7 +172,7 @@ int agent_bootstrap_make(const struct agent_bootstrap *b, json_t **ret, struct m
 		return r;
 	}
 	j = json_pack("{s:o, s:{s:o, s:b}, s:o, s:{s:o}, s:o, s:{s:[{s:s, s:{}}]}}", "node",
-		node(b), "admin", "address", admin, "ignore_global_conn_limit", 1,
+		agent_bootstrap_node(b), "admin", "address", admin, "ignore_global_conn_limit", 1,
 		"dynamic_resources", dynamic(b), "static_resources", "clusters", static_clusters,
 		"overload_manager", overload(), "layered_runtime", "layers", "name", "admin",
 		"admin_layer");

@@ -16,5 +16,7 @@ struct agent_bootstrap {
 	bool delta;
 };
 
+/* Of it only the node. NULL: a name or label is not UTF-8. */
+json_t *agent_bootstrap_node(const struct agent_bootstrap *b);
 /* The JSON that Envoy reads. MT_INVALID names the option whose address is wrong. */
 int agent_bootstrap_make(const struct agent_bootstrap *b, json_t **ret, struct mt_err *err);

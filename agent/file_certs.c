@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "agent/secret_name.h"
 #include "agent/secrets.h"
 #include "common/base/file.h"
 #include "common/base/hash.h"
@@ -20,17 +20,11 @@
 #include "common/pki/bundle.h"
 #include "common/pki/cert.h"
 
-static const char cert_prefix[] = "file-cert:", root_prefix[] = "file-root:";
-/* file-root:system: where distributions keep what they trust, the first that is there. */
-static const char system_name[] = "file-root:system";
-static const char *const system_roots[] = { "/etc/ssl/certs/ca-certificates.crt",
-	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/pki/tls/certs/ca-bundle.crt",
-	"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem" };
-enum { NAME_MAX_BYTES = 2048, FILE_MAX = MT_CHAIN_PEM_MAX, SYSTEM_MAX = 4 << 20 };
+/* What the operating system trusts is long, public, and too much to look at each: Envoy does. */
+enum { FILE_MAX = MT_CHAIN_PEM_MAX, SYSTEM_MAX = 4 << 20 };
 
 struct entry {
 	char *name;
-	char *path[2];      /* certificate and key, or roots and NULL */
 	uint64_t seen;      /* of what stat() said about both */
 	uint64_t told;      /* of the fault that was told last */
 	struct mt_res *res; /* NULL: never could be read */
@@ -38,16 +32,13 @@ struct entry {
 
 struct agent_file_certs {
 	struct agent_file_certs_opts o;
-	char **dirs; /* resolved */
-	size_t ndirs;
+	struct dirs {
+		char **v; /* resolved */
+		size_t n;
+	} files, credentials;
 	struct mt_map *entries; /* by name */
 	struct mt_timer *timer;
 };
-
-bool agent_file_certs_is(const char *name)
-{
-	return mt_str_prefix(name, cert_prefix) || mt_str_prefix(name, root_prefix);
-}
 
 static void entry_free(void *p)
 {
@@ -55,37 +46,36 @@ static void entry_free(void *p)
 
 	mt_res_unref(e->res);
 	mt_free(e->name);
-	mt_free(e->path[0]);
-	mt_free(e->path[1]);
 	mt_free(e);
 }
 
 /* ---- reading ---- */
 
 /* Resolves path and checks that it is allowed. The result is from malloc. */
-static int resolve(struct agent_file_certs *f, const char *path, char **ret, struct mt_err *err)
+static int resolve(const struct dirs *dirs, const char *path, char **ret, struct mt_err *err)
 {
 	char *real = realpath(path, NULL);
 
 	if (!real)
 		return mt_fail_errno(err, path, "cannot be read");
-	for (size_t i = 0; i < f->ndirs; i++) {
-		size_t n = strlen(f->dirs[i]);
+	for (size_t i = 0; i < dirs->n; i++) {
+		size_t n = strlen(dirs->v[i]);
 
-		if (strncmp(real, f->dirs[i], n) == 0 && real[n] == '/') {
+		if (strncmp(real, dirs->v[i], n) == 0 && real[n] == '/') {
 			*ret = real;
 			return 0;
 		}
 	}
 	free(real);
-	return mt_fail(err, MT_DENIED, path, "is in no folder that --file-cert-dir allows");
+	return mt_fail(err, MT_DENIED, path,
+		"is in no folder that --file-cert-dir or --credentials-dir allows");
 }
 
 static int read_one(
-	struct agent_file_certs *f, const char *path, struct mt_buf *out, struct mt_err *err)
+	const struct dirs *dirs, const char *path, struct mt_buf *out, struct mt_err *err)
 {
 	char *real = NULL;
-	int r = resolve(f, path, &real, err);
+	int r = resolve(dirs, path, &real, err);
 
 	if (r < 0)
 		return r;
@@ -94,69 +84,71 @@ static int read_one(
 	return r;
 }
 
-static int make_cert(const struct entry *e, const struct mt_buf *cert, const struct mt_buf *key,
-	struct mt_res **ret, struct mt_err *err)
+static int make_cert(const char *name, const struct agent_secret_files *f,
+	const struct mt_buf *cert, const struct mt_buf *key, struct mt_res **ret,
+	struct mt_err *err)
 {
 	MT_AUTO(mt_chain_unrefp) struct mt_chain *c = NULL;
 	MT_AUTO(mt_key_unrefp) struct mt_key *k = NULL;
 	int r;
 
 	if ((r = mt_chain_parse(mt_buf_str(cert), cert->n, &c, err)) < 0)
-		return mt_err_prefix(err, "%s", e->path[0]);
+		return mt_err_prefix(err, "%s", f->path[0]);
 	if ((r = mt_key_parse(mt_buf_str(key), key->n, &k, err)) < 0)
-		return mt_err_prefix(err, "%s", e->path[1]);
+		return mt_err_prefix(err, "%s", f->path[1]);
 	if (!mt_chain_has_key(c, k))
-		return mt_fail(err, MT_INVALID, e->path[0], "does not belong to the key in %s",
-			e->path[1]);
-	*ret = agent_secret_cert(e->name, mt_buf_str(cert), mt_buf_str(key));
+		return mt_fail(err, MT_INVALID, f->path[0], "does not belong to the key in %s",
+			f->path[1]);
+	*ret = agent_secret_cert(name, mt_buf_str(cert), mt_buf_str(key));
 	return 0;
 }
 
-static int make_roots(
-	const struct entry *e, const struct mt_buf *roots, struct mt_res **ret, struct mt_err *err)
+static int make_roots(const char *name, const struct agent_secret_files *f,
+	const struct mt_buf *roots, const struct mt_buf *crl, struct mt_res **ret,
+	struct mt_err *err)
 {
 	MT_AUTO(mt_bundle_unrefp) struct mt_bundle *b = NULL;
 	int r = mt_bundle_parse(mt_buf_str(roots), roots->n, &b, err);
 
 	if (r < 0)
-		return mt_err_prefix(err, "%s", e->path[0]);
-	*ret = agent_secret_roots(e->name, mt_buf_str(roots));
+		return mt_err_prefix(err, "%s", f->path[0]);
+	*ret = agent_secret_roots(name, mt_buf_str(roots), f->path[1] ? mt_buf_str(crl) : NULL);
 	return 0;
 }
 
-static int read_entry(
-	struct agent_file_certs *f, const struct entry *e, struct mt_res **ret, struct mt_err *err)
+static int read_entry(struct agent_file_certs *f, const struct entry *e,
+	const struct agent_secret_files *files, struct mt_res **ret, struct mt_err *err)
 {
-	struct mt_buf first = { 0 }, key = { 0 };
+	const struct dirs *dirs = files->by_name ? &f->credentials : &f->files;
+	struct mt_buf first = { 0 }, second = { 0 };
 	int r;
 
-	if (strcmp(e->name, system_name) == 0) {
-		/* Public, and too many to look at each: Envoy does. */
-		r = mt_file_read(e->path[0], SYSTEM_MAX, &first, err);
+	if (files->system) {
+		r = mt_file_read(files->path[0], SYSTEM_MAX, &first, err);
 		if (r == 0)
-			*ret = agent_secret_roots(e->name, mt_buf_str(&first));
+			*ret = agent_secret_roots(e->name, mt_buf_str(&first), NULL);
 		mt_buf_clear(&first);
 		return r;
 	}
-	r = read_one(f, e->path[0], &first, err);
+	r = read_one(dirs, files->path[0], &first, err);
 
-	if (r == 0 && e->path[1])
-		r = read_one(f, e->path[1], &key, err);
+	if (r == 0 && files->path[1])
+		r = read_one(dirs, files->path[1], &second, err);
 	if (r == 0)
-		r = e->path[1] ? make_cert(e, &first, &key, ret, err)
-			       : make_roots(e, &first, ret, err);
-	if (key.p)
-		explicit_bzero(key.p, key.n);
+		r = files->roots ? make_roots(e->name, files, &first, &second, ret, err)
+				 : make_cert(e->name, files, &first, &second, ret, err);
+	if (second.p)
+		explicit_bzero(second.p, second.n);
 	mt_buf_clear(&first);
-	mt_buf_clear(&key);
+	mt_buf_clear(&second);
 	return r;
 }
 
-static uint64_t look(const struct entry *e)
+static uint64_t look(const struct agent_secret_files *files)
 {
 	uint64_t h = 1;
 
-	for (int i = 0; i < 2 && e->path[i]; i++) {
+	for (int i = 0; i < 2 && files->path[i]; i++) {
 		struct stat st;
 		struct {
 			ino_t ino;
@@ -166,7 +158,7 @@ static uint64_t look(const struct entry *e)
 		} v;
 
 		memset(&v, 0, sizeof(v));
-		if (stat(e->path[i], &st) == 0) {
+		if (stat(files->path[i], &st) == 0) {
 			v.ino = st.st_ino;
 			v.dev = st.st_dev;
 			v.size = st.st_size;
@@ -178,28 +170,40 @@ static uint64_t look(const struct entry *e)
 	return h;
 }
 
+/* Not marked as seen: what was wrong may right itself without a change of ours to see (a folder that
+ * becomes readable). The same cause is told once. */
+static void at_fault(struct agent_file_certs *f, struct entry *e, const struct mt_err *err)
+{
+	uint64_t cause = mt_hash_mix(mt_hash_str(err->msg), mt_hash_str(err->path));
+
+	if (cause != e->told)
+		f->o.fault(f->o.ctx, e->name, err);
+	e->told = cause;
+}
+
 /* True when the secret is new or changed. */
 static bool refresh(struct agent_file_certs *f, struct entry *e)
 {
-	uint64_t seen = look(e), cause;
+	struct agent_secret_files files = { 0 };
 	struct mt_err err = { 0 };
 	struct mt_res *res = NULL;
-	bool changed;
+	int r = agent_secret_files_of(e->name, f->credentials.v, f->credentials.n, &files, &err);
+	uint64_t seen = r < 0 ? 0 : look(&files);
 
-	if (seen == e->seen)
+	if (r == 0 && seen == e->seen) {
+		agent_secret_files_clear(&files);
 		return false;
-	if (read_entry(f, e, &res, &err) < 0) {
-		/* Not marked as seen: what was wrong may right itself without a change of ours to see
-		 * (a folder that becomes readable). The same cause is told once. */
-		cause = mt_hash_mix(mt_hash_str(err.msg), mt_hash_str(err.path));
-		if (cause != e->told)
-			f->o.fault(f->o.ctx, e->name, &err);
-		e->told = cause;
+	}
+	if (r == 0)
+		r = read_entry(f, e, &files, &res, &err);
+	agent_secret_files_clear(&files);
+	if (r < 0) {
+		at_fault(f, e, &err);
 		return false;
 	}
 	e->seen = seen;
 	e->told = 0;
-	changed = !e->res || e->res->hash != res->hash;
+	bool changed = !e->res || e->res->hash != res->hash;
 	mt_res_unref(e->res);
 	e->res = res;
 	return changed;
@@ -219,40 +223,13 @@ static void on_timer(void *arg)
 
 /* ---- names ---- */
 
-static int parse_name(struct entry *e, struct mt_err *err)
-{
-	if (strlen(e->name) > NAME_MAX_BYTES)
-		return mt_fail(err, MT_LIMIT, NULL, "the name is too long");
-	if (strcmp(e->name, system_name) == 0) {
-		size_t i = 0;
-
-		while (i + 1 < MT_ARRAY_SIZE(system_roots) && access(system_roots[i], R_OK) != 0)
-			i++;
-		e->path[0] = mt_strdup(system_roots[i]);
-	} else if (mt_str_prefix(e->name, root_prefix)) {
-		e->path[0] = mt_strdup(e->name + strlen(root_prefix));
-	} else {
-		const char *both = e->name + strlen(cert_prefix), *tilde = strchr(both, '~');
-
-		if (!tilde || strchr(tilde + 1, '~'))
-			return mt_fail(err, MT_INVALID, NULL, "is not file-cert:CERT~KEY");
-		e->path[0] = mt_strndup(both, (size_t)(tilde - both));
-		e->path[1] = mt_strdup(tilde + 1);
-		if (e->path[1][0] != '/')
-			return mt_fail(
-				err, MT_INVALID, NULL, "%s is not an absolute path", e->path[1]);
-	}
-	if (e->path[0][0] != '/')
-		return mt_fail(err, MT_INVALID, NULL, "%s is not an absolute path", e->path[0]);
-	return 0;
-}
-
 void agent_file_certs_want(struct agent_file_certs *f, const char *name)
 {
+	struct agent_secret_files files = { 0 };
 	struct mt_err err = { 0 };
 	struct entry *e;
 
-	if (!agent_file_certs_is(name) || mt_map_get(f->entries, name))
+	if (!agent_secret_name_is(name) || mt_map_get(f->entries, name))
 		return;
 	if (mt_map_size(f->entries) == AGENT_FILE_CERTS_MAX) {
 		mt_fail(&err, MT_LIMIT, NULL, "more than %d files are asked for",
@@ -260,13 +237,15 @@ void agent_file_certs_want(struct agent_file_certs *f, const char *name)
 		f->o.fault(f->o.ctx, name, &err);
 		return;
 	}
-	e = MT_NEW(struct entry);
-	e->name = mt_strdup(name);
-	if (parse_name(e, &err) < 0) {
+	/* A malformed name never becomes a secret; one that is not found may come. */
+	int r = agent_secret_files_of(name, f->credentials.v, f->credentials.n, &files, &err);
+	agent_secret_files_clear(&files);
+	if (r < 0 && r != MT_NOT_FOUND) {
 		f->o.fault(f->o.ctx, name, &err);
-		entry_free(e);
 		return;
 	}
+	e = MT_NEW(struct entry);
+	e->name = mt_strdup(name);
 	mt_map_put(f->entries, name, e);
 	if (!mt_timer_active(f->timer))
 		mt_timer_start(f->timer, MT_NS_PER_SEC, MT_NS_PER_SEC);
@@ -288,6 +267,29 @@ size_t agent_file_certs_get(struct agent_file_certs *f, struct mt_res *v[AGENT_F
 	return n;
 }
 
+static int dirs_open(
+	struct dirs *d, const struct mt_strlist *from, const char *option, struct mt_err *err)
+{
+	d->v = mt_reallocarray(NULL, from->n + 1, sizeof(*d->v));
+	for (size_t i = 0; i < from->n; i++) {
+		char *real = realpath(from->v[i], NULL);
+
+		if (!real) {
+			mt_fail_errno(err, option, "%s", from->v[i]);
+			return MT_INVALID;
+		}
+		d->v[d->n++] = real;
+	}
+	return 0;
+}
+
+static void dirs_close(struct dirs *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		free(d->v[i]);
+	mt_free(d->v);
+}
+
 int agent_file_certs_new(
 	const struct agent_file_certs_opts *o, struct agent_file_certs **ret, struct mt_err *err)
 {
@@ -296,16 +298,10 @@ int agent_file_certs_new(
 	f->o = *o;
 	f->entries = mt_map_new();
 	f->timer = mt_timer_new(o->loop, on_timer, f);
-	f->dirs = mt_reallocarray(NULL, o->dirs.n + 1, sizeof(*f->dirs));
-	for (size_t i = 0; i < o->dirs.n; i++) {
-		char *real = realpath(o->dirs.v[i], NULL);
-
-		if (!real) {
-			mt_fail_errno(err, "--file-cert-dir", "%s", o->dirs.v[i]);
-			agent_file_certs_free(f);
-			return MT_INVALID;
-		}
-		f->dirs[f->ndirs++] = real;
+	if (dirs_open(&f->files, &o->dirs, "--file-cert-dir", err) < 0 ||
+		dirs_open(&f->credentials, &o->credentials, "--credentials-dir", err) < 0) {
+		agent_file_certs_free(f);
+		return MT_INVALID;
 	}
 	*ret = f;
 	return 0;
@@ -317,8 +313,7 @@ void agent_file_certs_free(struct agent_file_certs *f)
 		return;
 	mt_timer_free(f->timer);
 	mt_map_free(f->entries, entry_free);
-	for (size_t i = 0; i < f->ndirs; i++)
-		free(f->dirs[i]);
-	mt_free(f->dirs);
+	dirs_close(&f->files);
+	dirs_close(&f->credentials);
 	mt_free(f);
 }

@@ -12,6 +12,7 @@
 #include "agent/bootstrap.h"
 #include "agent/envoy.h"
 #include "agent/metrics.h"
+#include "agent/report.h"
 #include "agent/sds.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -35,6 +36,7 @@ struct agent {
 	struct agent_sds *sds;
 	struct mt_ident *ident; /* NULL with --tls off */
 	struct agent_envoy *envoy;
+	struct agent_report *report;   /* NULL: nothing to tell Pilot */
 	struct mt_http_server *health; /* NULL: the monitoring server answers */
 	char why[256];                 /* Envoy is not ready */
 };
@@ -90,6 +92,7 @@ static int sds_start(struct mt_daemon *d, void *self, struct mt_err *err)
 				       .env = a->env,
 				       .socket = a->socket,
 				       .file_cert_dirs = a->o->file_cert_dir,
+				       .credentials_dirs = a->o->credentials_dir,
 				       .metrics = mt_daemon_metrics(d) },
 		&a->sds, err);
 }
@@ -181,6 +184,7 @@ static void run_stop(struct mt_daemon *d, void *self)
 {
 	struct agent *a = self;
 
+	agent_report_drain(a->report);
 	agent_envoy_stop(a->envoy, on_envoy_gone, mt_daemon_loop(d));
 	mt_loop_run(mt_daemon_loop(d));
 }
@@ -243,6 +247,38 @@ static void identity_stop(struct mt_daemon *d, void *self)
 	mt_ident_stop(a->ident);
 }
 
+/* ---- what Pilot is told ---- */
+
+static int report_start(struct mt_daemon *d, void *self, struct mt_err *err)
+{
+	struct agent *a = self;
+	char id[MT_SPIFFE_ID_MAX];
+	int r;
+
+	if (!*a->o->workload_group && !a->o->credentials_dir.n)
+		return 0;
+	if ((r = mt_ident_daemon_id(a->o->common.trust_domain, "pilot", id, sizeof(id), err)) < 0)
+		return r;
+	return agent_report_start(&(struct agent_report_opts){ .loop = mt_daemon_loop(d),
+					  .env = a->env,
+					  .pilot_addr = a->o->pilot_addr,
+					  .pilot_id = a->tls ? mt_arena_strdup(a->arena, id) : NULL,
+					  .identity = a->tls ? mt_ident_slot(a->ident) : NULL,
+					  .node = &a->node,
+					  .group = a->o->workload_group,
+					  .credentials_dirs = a->o->credentials_dir,
+					  .allow_exec = a->o->exec_probes },
+		&a->report, err);
+}
+
+static void report_stop(struct mt_daemon *d, void *self)
+{
+	struct agent *a = self;
+
+	(void)d;
+	agent_report_stop(a->report);
+}
+
 /* ---- pages ---- */
 
 static void page_ready(void *ctx, struct mt_http_req *req)
@@ -299,6 +335,7 @@ static const struct mt_component components[] = {
 	{ "envoy", envoy_start, envoy_stop },
 	{ "pages", pages_start, pages_stop },
 	{ "identity", identity_start, identity_stop },
+	{ "report", report_start, report_stop },
 	{ "run", run_start, run_stop },
 };
 

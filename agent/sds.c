@@ -14,6 +14,7 @@
 
 #include "agent/file_certs.h"
 #include "agent/metrics.h"
+#include "agent/secret_name.h"
 #include "agent/secrets.h"
 #include "common/base/file.h"
 #include "common/base/hash.h"
@@ -70,7 +71,7 @@ void agent_sds_set(struct agent_sds *s, const struct mt_identity *i)
 	for (size_t k = 0; k < FIXED; k++)
 		mt_res_unref(s->fixed[k]);
 	s->fixed[0] = agent_secret_cert("default", i->chain_pem, i->key_pem);
-	s->fixed[1] = agent_secret_roots("ROOTCA", i->roots_pem);
+	s->fixed[1] = agent_secret_roots("ROOTCA", i->roots_pem, NULL);
 	publish(s);
 }
 
@@ -142,11 +143,13 @@ static void subscribed(void *ctx, int type, const char *name, size_t n)
 	struct wanted *w;
 
 	(void)type;
-	if (n < 5 || memcmp(name, "file-", 5) != 0)
-		return;
 	w = mt_alloc(sizeof(*w) + n + 1);
 	w->s = ctx;
 	memcpy(w->name, name, n);
+	if (!agent_secret_name_is(w->name)) {
+		mt_free(w);
+		return;
+	}
 	mt_loop_post(w->s->loop, on_wanted, w);
 }
 
@@ -231,6 +234,7 @@ int agent_sds_start(const struct agent_sds_opts *o, struct agent_sds **ret, stru
 	if ((r = make_folder(o->socket, err)) < 0 ||
 		(r = agent_file_certs_new(&(struct agent_file_certs_opts){ .loop = o->loop,
 						  .dirs = o->file_cert_dirs,
+						  .credentials = o->credentials_dirs,
 						  .changed = files_changed,
 						  .fault = files_fault,
 						  .ctx = s },

@@ -20,7 +20,7 @@ struct agent_sds_opts {
 	struct mt_loop *loop;
 	struct mt_rpc_env *env;
 	const char *socket; /* absolute path; its folder is made */
-	struct mt_strlist file_cert_dirs;
+	struct mt_strlist file_cert_dirs, credentials_dirs;
 	struct mt_metrics *metrics;
 };
 

@@ -28,13 +28,15 @@ struct mt_res *agent_secret_cert(const char *name, const char *chain_pem, const 
 	return mt_res_new(name, &secret.base, NULL, 0);
 }
 
-struct mt_res *agent_secret_roots(const char *name, const char *roots_pem)
+struct mt_res *agent_secret_roots(const char *name, const char *roots_pem, const char *crl_pem)
 {
-	Core__DataSource roots = inline_bytes(roots_pem);
+	Core__DataSource roots = inline_bytes(roots_pem),
+			 crl = inline_bytes(crl_pem ? crl_pem : "");
 	Tls__CertificateValidationContext ctx = TLS__CERTIFICATE_VALIDATION_CONTEXT__INIT;
 	Tls__Secret secret = TLS__SECRET__INIT;
 
 	ctx.trusted_ca = &roots;
+	ctx.crl = crl_pem ? &crl : NULL;
 	secret.name = (char *)(uintptr_t)name;
 	secret.type_case = TLS__SECRET__TYPE_VALIDATION_CONTEXT;
 	secret.validation_context = &ctx;

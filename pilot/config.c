@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/ident/ident.h"
+#include "pilot/agents.h"
 #include "pilot/metrics.h"
 #include "pilot/pilot.h"
 
@@ -204,6 +205,14 @@ static void decide_again(struct pilot *p)
 	mt_timer_start(p->debounce, 0, 0);
 }
 
+static void registry_changed(struct pilot *p, enum pilot_services_change change)
+{
+	if (change == PILOT_SERVICES_CHANGED)
+		pilot_flow_services(&p->dirty);
+	else if (change == PILOT_SERVICES_ENDPOINTS)
+		pilot_flow_endpoints(&p->dirty, false);
+}
+
 static void tell_registries(struct pilot *p, const struct mt_feed_change *c)
 {
 	const struct mt_object *o = c->new ? c->new : c->old;
@@ -211,9 +220,8 @@ static void tell_registries(struct pilot *p, const struct mt_feed_change *c)
 	for (size_t i = 0; i < p->nregistries; i++) {
 		const struct pilot_registry_ops *ops = p->registries[i]->ops;
 		struct mt_err err = { 0 };
-		enum pilot_services_change change = ops->object
-			? ops->object(p->registries[i], c, &p->eps, &err)
-			: PILOT_SERVICES_SAME;
+		if (ops->object)
+			registry_changed(p, ops->object(p->registries[i], c, &p->eps, &err));
 		if (err.code < 0) {
 			char title[600];
 			mt_log_error(&scope, "object not usable, what was there before stays",
@@ -222,10 +230,6 @@ static void tell_registries(struct pilot *p, const struct mt_feed_change *c)
 			mt_metric_add(mt_daemon_metrics(p->d), METRIC_pilot_config_errors, 1,
 				o->kind->kind);
 		}
-		if (change == PILOT_SERVICES_CHANGED)
-			pilot_flow_services(&p->dirty);
-		else if (change == PILOT_SERVICES_ENDPOINTS)
-			pilot_flow_endpoints(&p->dirty, false);
 	}
 }
 
@@ -242,15 +246,40 @@ static void object_changed(struct pilot *p, const struct mt_feed_change *c)
 		tell_registries(p, c);
 }
 
+static void changing(struct pilot *p)
+{
+	if (!p->dirty.any)
+		p->dirty.since_ns = mt_mono(mt_loop_clock(p->loop));
+}
+
+void pilot_config_object(struct pilot *p, const struct mt_feed_change *c)
+{
+	changing(p);
+	tell_registries(p, c);
+	schedule(p);
+}
+
+void pilot_config_health(struct pilot *p, const char *key, bool healthy)
+{
+	changing(p);
+	for (size_t i = 0; i < p->nregistries; i++)
+		if (p->registries[i]->ops->health)
+			registry_changed(p,
+				p->registries[i]->ops->health(
+					p->registries[i], key, healthy, &p->eps));
+	schedule(p);
+}
+
 static void changed(void *ctx, const struct mt_feed_change *c, size_t n)
 {
 	struct pilot *p = ctx;
 
-	if (!p->dirty.any)
-		p->dirty.since_ns = mt_mono(mt_loop_clock(p->loop));
+	changing(p);
 	for (size_t i = 0; i < n; i++)
 		object_changed(p, &c[i]);
 	schedule(p);
+	for (size_t i = 0; i < n; i++)
+		pilot_agents_changed(p->agents, c[i].new ? c[i].new : c[i].old);
 }
 
 static void state_changed(void *ctx, bool connected, bool synced, const char *why)

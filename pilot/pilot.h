@@ -30,6 +30,7 @@ struct pilot {
 	bool synced; /* configuration is complete: from Galley or from disk */
 	struct push *push;
 	struct mt_xds_server *xds;
+	struct pilot_agents *agents; /* NULL before discovery has started */
 	struct mt_rpc_server *plain, *secure;
 
 	/* what changed since the world was built */
@@ -43,6 +44,10 @@ int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err);
 void pilot_config_stop(struct mt_daemon *d, void *self);
 const enum mt_kind_id *pilot_config_kinds(size_t *ret_n); /* those that Pilot reads */
 size_t pilot_config_count(struct pilot *p, enum mt_kind_id kind);
+/* As if the feed had brought it: for objects that stand for something found otherwise. */
+void pilot_config_object(struct pilot *p, const struct mt_feed_change *c);
+/* The workload "ns/name" is healthy, or not. */
+void pilot_config_health(struct pilot *p, const char *key, bool healthy);
 /* serve.c: discovery for proxies */
 int pilot_serve_start(struct mt_daemon *d, void *self, struct mt_err *err);
 void pilot_serve_stop(struct mt_daemon *d, void *self);

@@ -2,14 +2,14 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "pilot/pilot.h"
+#include "pilot/agents.h"
 
 static struct mt_log_scope scope = MT_LOG_SCOPE("ads");
 
 static int listen_on(struct pilot *p, const char *addr, struct mt_identity_slot *identity,
 	struct mt_rpc_server **ret, struct mt_err *err)
 {
-	struct mt_rpc_method methods[2];
+	struct mt_rpc_method methods[3];
 	const struct mt_rpc_server_opts o = {
 		.identity = identity,
 		.max_streams = (unsigned)p->opts->max_proxies,
@@ -17,6 +17,7 @@ static int listen_on(struct pilot *p, const char *addr, struct mt_identity_slot 
 	};
 
 	mt_xds_server_methods(p->xds, methods);
+	pilot_agents_method(p->agents, &methods[2]);
 	int r = mt_rpc_server_start(
 		p->env, &o, &addr, 1, methods, MT_ARRAY_SIZE(methods), ret, err);
 	if (r < 0)
@@ -38,6 +39,7 @@ int pilot_serve_start(struct mt_daemon *d, void *self, struct mt_err *err)
 		secure = "0.0.0.0:15012";
 	if (*secure && !p->identity)
 		return mt_fail(err, MT_INVALID, "--secure-xds-addr", "needs --tls on");
+	p->agents = pilot_agents_new(p);
 	p->xds = mt_xds_server_new(p->loop,
 		&(struct mt_xds_server_opts){
 			.types = push_types,
@@ -66,4 +68,5 @@ void pilot_serve_stop(struct mt_daemon *d, void *self)
 	if (p->secure)
 		mt_rpc_server_stop(p->secure, 0);
 	mt_xds_server_free(p->xds);
+	pilot_agents_free(MT_TAKE(p->agents));
 }

@@ -32,6 +32,9 @@ const ProtobufCMessage *pilot_fault_config(struct pilot_job *j, const Nw__HTTPFa
 const ProtobufCMessage *pilot_cors_config(struct pilot_job *j, const Nw__CorsPolicy *c);
 extern const char pilot_fault_name[], pilot_cors_name[], pilot_mixer_name[];
 
+/* The cluster of a service with resolution DYNAMIC_DNS: it resolves what requests ask for. */
+void pilot_dynamic_dns_cluster(struct pilot_job *j, Cluster__Cluster *c);
+
 /* ---- Mixer: pilot/filter/mixer.c says what travels ---- */
 const char *pilot_mixer_check_cluster(struct pilot_job *j); /* NULL: no checks */
 /* Requests are checked there: inbound and at gateways, outbound when the mesh says so. */

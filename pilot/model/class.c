@@ -192,6 +192,10 @@ static void key_common(struct mt_buf *b, const struct pilot_world *w, const stru
 		p->ipv4, p->ipv6, p->sds, p->none, p->tproxy, sc ? sc->id : 0);
 	text(b, "ns", p->ns);
 	text(b, "domain", p->domain);
+	if (p->credentials)
+		mt_buf_printf(b, " credentials=%zu", p->ncredentials);
+	for (size_t i = 0; i < p->ncredentials; i++)
+		text(b, "credential", p->credentials[i]);
 	/* The gateways that select a router are known by its labels. */
 	key_labels(b, w->ix, p);
 }

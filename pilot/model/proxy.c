@@ -249,6 +249,16 @@ static const struct mt_kv *copy_kv(struct mt_arena *a, const struct mt_kv *from,
 	return kv;
 }
 
+static void copy_credentials(struct pilot_proxy *p, const char *const *names, size_t n)
+{
+	const char **v = MT_ANEWN(p->arena, const char *, n + 1);
+	for (size_t i = 0; i < n; i++)
+		v[i] = mt_arena_strdup(p->arena, names[i]);
+	qsort(v, n, sizeof(*v), mt_strcmpp);
+	p->credentials = v;
+	p->ncredentials = n;
+}
+
 struct pilot_proxy *pilot_proxy_with(const struct pilot_proxy *old, const struct mt_kv *labels,
 	size_t nlabels, const char *ns, const char *service_account)
 {
@@ -273,6 +283,16 @@ struct pilot_proxy *pilot_proxy_with(const struct pilot_proxy *old, const struct
 	p->nlabels = labels ? nlabels : old->nlabels;
 	p->labels = copy_kv(a, labels ? labels : old->labels, p->nlabels);
 	p->meta = copy_kv(a, old->meta, old->nmeta);
+	if (old->credentials)
+		copy_credentials(p, old->credentials, old->ncredentials);
+	return p;
+}
+
+struct pilot_proxy *pilot_proxy_with_credentials(
+	const struct pilot_proxy *old, const char *const *names, size_t n)
+{
+	struct pilot_proxy *p = pilot_proxy_with(old, NULL, 0, NULL, NULL);
+	copy_credentials(p, names, n);
 	return p;
 }
 

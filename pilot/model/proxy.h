@@ -38,6 +38,9 @@ struct pilot_proxy {
 	bool sds;    /* its agent serves certificates: metadata SDS true, or its tlsMode label */
 	bool vhds;   /* takes virtual hosts as resources of their own; told by who serves it */
 	int major, minor, patch; /* of Envoy; 0.0.0 unknown */
+	/* By name, that its agent has for it; NULL: not known. */
+	const char *const *credentials;
+	size_t ncredentials;
 };
 
 /* Everything is copied. MT_INVALID names what is wrong with the node: id of the form
@@ -47,6 +50,8 @@ int pilot_proxy_new(const Core__Node *node, struct pilot_proxy **ret, struct mt_
  * the peer certificate); NULL leaves a thing as it is. */
 struct pilot_proxy *pilot_proxy_with(const struct pilot_proxy *p, const struct mt_kv *labels,
 	size_t nlabels, const char *ns, const char *service_account);
+struct pilot_proxy *pilot_proxy_with_credentials(
+	const struct pilot_proxy *p, const char *const *names, size_t n);
 struct pilot_proxy *pilot_proxy_ref(const struct pilot_proxy *p);
 void pilot_proxy_unref(struct pilot_proxy *p); /* NULL allowed */
 MT_DEFINE_FREEP(struct pilot_proxy *, pilot_proxy_unrefp, pilot_proxy_unref)

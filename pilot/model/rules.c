@@ -191,6 +191,25 @@ static void index_telemetry(struct pilot_index *ix, const struct pilot_world_in 
 	ix->ntelemetries = n;
 }
 
+/* Without a selector there is one for a namespace: the oldest. */
+static void shadowed_sidecars(struct pilot_index *ix)
+{
+	for (size_t i = 0; i < ix->nsidecars; i++) {
+		const struct pilot_sidecar *s = &ix->sidecars[i], *first = NULL;
+		if (s->spec->workload_selector && s->spec->workload_selector->n_labels)
+			continue;
+		for (size_t k = 0; k < i && !first; k++)
+			if (strcmp(ix->sidecars[k].obj->ns, s->obj->ns) == 0 &&
+				!(ix->sidecars[k].spec->workload_selector &&
+					ix->sidecars[k].spec->workload_selector->n_labels))
+				first = &ix->sidecars[k];
+		if (first)
+			pilot_note_add(ix->arena, &ix->notes, s->id, PILOT_NOTE_SHADOWED, "",
+				"Sidecar %s is older and for the whole namespace too",
+				first->obj->name);
+	}
+}
+
 static void index_rest(struct pilot_index *ix, const struct pilot_world_in *in)
 {
 	struct pilot_config *c;
@@ -209,6 +228,7 @@ static void index_rest(struct pilot_index *ix, const struct pilot_world_in *in)
 	index_telemetry(ix, in);
 	n = pilot_index_of_type(ix, in, &nw__envoy_filter__descriptor, &c);
 	pilot_index_patches(ix, c, n);
+	shadowed_sidecars(ix);
 	ix->peers = index_auth(ix, in, &sec__peer_authentication__descriptor, &ix->npeers);
 	ix->policies = index_auth(ix, in, &authn__policy__descriptor, &ix->npolicies);
 }

@@ -60,7 +60,19 @@ struct push {
 	struct push_canary *canary;
 	struct push_proxy *first;
 	unsigned n;
+	struct mt_map
+		*credentials; /* of proxies whose agents reported: node id -> struct credentials */
 };
+
+struct credentials {
+	size_t n;
+	const char **v; /* texts follow in the block */
+};
+
+static void credentials_free(void *c)
+{
+	mt_free(c);
+}
 
 struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned max_proxies)
 {
@@ -71,6 +83,7 @@ struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned ma
 	push_views_init(&p->views);
 	p->canary = push_canary_new(&(struct push_canary_opts){
 		.loop = l, .metrics = metrics, .views = &p->views, .last_id = &p->next_id });
+	p->credentials = mt_map_new();
 	return p;
 }
 
@@ -90,6 +103,7 @@ void push_free(struct push *p)
 		return;
 	push_canary_free(p->canary);
 	push_views_clear(&p->views);
+	mt_map_free(p->credentials, credentials_free);
 	pilot_world_unref(p->world);
 	mt_free(p);
 }
@@ -253,6 +267,65 @@ static bool takes_vhds(const struct mt_xds_sub *s, const struct pilot_proxy *p)
 	return mt_xds_sub_delta(s) && (p->major > 1 || (p->major == 1 && p->minor >= 37));
 }
 
+static void know_credentials(struct push *p, struct push_proxy *x)
+{
+	const struct credentials *c = mt_map_get(p->credentials, x->claimed->node_id);
+
+	if (!c)
+		return;
+	struct pilot_proxy *claimed = pilot_proxy_with_credentials(x->claimed, c->v, c->n);
+	pilot_proxy_unref(x->claimed);
+	x->claimed = claimed;
+}
+
+static struct credentials *credentials_new(const char *const *names, size_t n)
+{
+	size_t size = sizeof(struct credentials) + n * sizeof(char *);
+	for (size_t i = 0; i < n; i++)
+		size += strlen(names[i]) + 1;
+	struct credentials *c = mt_alloc(size);
+	c->n = n;
+	c->v = (const char **)(c + 1);
+	char *text = (char *)(c->v + n);
+	for (size_t i = 0; i < n; i++) {
+		c->v[i] = strcpy(text, names[i]);
+		text += strlen(text) + 1;
+	}
+	return c;
+}
+
+static bool same_credentials(const struct credentials *a, const char *const *names, size_t n)
+{
+	bool same = a && a->n == n;
+	for (size_t i = 0; same && i < n; i++)
+		same = strcmp(a->v[i], names[i]) == 0;
+	return same;
+}
+
+void push_credentials(struct push *p, const char *node_id, const char *const *names, size_t n)
+{
+	if (same_credentials(mt_map_get(p->credentials, node_id), names, n) ||
+		mt_map_size(p->credentials) > p->max_proxies)
+		return;
+	mt_free(mt_map_put(p->credentials, node_id, credentials_new(names, n)));
+	for (struct push_proxy *x = p->first; x; x = x->next) {
+		struct mt_err err = { 0 };
+		if (strcmp(x->claimed->node_id, node_id) != 0)
+			continue;
+		know_credentials(p, x);
+		if (admit(p, x, &err) < 0 || !p->world)
+			continue; /* it is sent away with the next world */
+		struct push_view *old = x->view;
+		push_canary_leaving(p->canary, x);
+		enter_view(p, x);
+		if (x->view != old && x->view->snap)
+			push_canary_again(p->canary, x);
+		else if (x->view != old)
+			refresh_view(p, x->view, T_ALL, mt_mono(mt_loop_clock(p->loop)));
+	}
+	push_canary_run(p->canary);
+}
+
 static int attach(void *ctx, struct mt_xds_sub *s, struct mt_err *ret_err)
 {
 	struct push *p = ctx;
@@ -265,6 +338,7 @@ static int attach(void *ctx, struct mt_xds_sub *s, struct mt_err *ret_err)
 		r = mt_fail(&err, MT_LIMIT, NULL, "%u proxies are connected (--max-proxies)", p->n);
 	else if ((r = pilot_proxy_new(mt_xds_sub_node(s), &x->claimed, &err)) == 0) {
 		x->claimed->vhds = p->virtual_hosts && takes_vhds(s, x->claimed);
+		know_credentials(p, x);
 		r = admit(p, x, &err);
 	}
 	if (r < 0) {
@@ -304,6 +378,7 @@ static void detach(void *ctx, struct mt_xds_sub *s)
 
 	mt_log_info(&scope, "proxy gone", MT_S("proxy", x->claimed->node_id));
 	push_canary_leaving(p->canary, x);
+	mt_free(mt_map_del(p->credentials, x->claimed->node_id)); /* its agent says them again */
 	push_view_leave(&p->views, x);
 	push_canary_run(p->canary);
 	if (x->next)

@@ -65,6 +65,9 @@ uint64_t push_next_id(const struct push *p);
 /* What came into force before this snapshot is known to be accepted by proxies. */
 uint64_t push_settled(const struct push *p);
 
+/* The agent of this node has these credentials by name for its proxy, now or when it connects. */
+void push_credentials(struct push *p, const char *node_id, const char *const *names, size_t n);
+
 /* Callbacks of the discovery server; ctx is the struct push. */
 extern const struct mt_xds_app push_app;
 

@@ -36,7 +36,7 @@ static void plan_service(struct pilot_job *j, struct pilot_plan *p, uint32_t svc
 		for (size_t i = 0; i <= (dr ? dr->nsubsets : 0); i++) {
 			struct pilot_cluster_ref *ref = MT_ANEW(j->a, struct pilot_cluster_ref);
 			*ref = (struct pilot_cluster_ref){ svc, k,
-				i ? dr->subsets[i - 1].spec->name : "" };
+				i ? dr->subsets[i - 1].spec->name : "", false };
 			pilot_plan_add(j, p,
 				pilot_out_name(j, s->ports[k].number, ref->subset, s->hostname),
 				pilot_resolution_is_dns(s->resolution)
@@ -52,6 +52,7 @@ void pilot_plan_clusters(struct pilot_job *j, struct pilot_plan *p)
 	for (size_t i = 0; i < j->ix->nsvcs; i++)
 		if (j->clusters[i])
 			plan_service(j, p, (uint32_t)i);
+	pilot_plan_sni_clusters(j, p);
 	pilot_plan_add(j, p, "BlackHoleCluster", 1, PILOT_HOW_CLUSTER_FIXED, NULL);
 	if (j->p->type == PILOT_SIDECAR)
 		pilot_plan_add(j, p, "PassthroughCluster", 1, PILOT_HOW_CLUSTER_FIXED, NULL);
@@ -151,6 +152,7 @@ static void auto_tls(struct pilot_job *j, Cluster__Cluster *c, const struct pilo
 	const struct pilot_endpoints *eps, const char *sni, bool h2)
 {
 	if (!j->mesh->auto_mtls || !j->p->sds || s->external || s->resolution == PILOT_RES_NONE ||
+		s->resolution == PILOT_RES_DYNAMIC_DNS ||
 		(pilot_resolution_is_dns(s->resolution) && !eps->any_mtls))
 		return;
 	socket_match(j, c, "tlsMode-istio", pb_struct1(j->a, "tlsMode", "istio"),
@@ -165,8 +167,8 @@ static void outbound_tls(struct pilot_job *j, Cluster__Cluster *c,
 {
 	const struct pilot_service *s = j->ix->svcs[ref->svc];
 	const struct pilot_endpoints *eps = pilot_world_eps(j->w, ref->svc);
-	const char *sni = mt_arena_printf(j->a, "outbound_.%u_.%s_.%s", s->ports[ref->port].number,
-		*ref->subset ? ref->subset : "_", s->hostname);
+	const char *sni = mt_arena_printf(
+		j->a, "outbound_.%u_.%s_.%s", s->ports[ref->port].number, ref->subset, s->hostname);
 	if (!tls) {
 		auto_tls(j, c, s, eps, sni, h2);
 		return;
@@ -204,9 +206,16 @@ static Cluster__Cluster *build_outbound(
 	pilot_policy_resolve(dr, ref->subset, port->number, &pol);
 	enum pilot_protocol protocol = pilot_cluster_protocol(j, ref, pol.pool);
 	pilot_policy_apply(j, c, &pol, s, protocol);
-	outbound_tls(j, c, ref, dr, pol.tls, pilot_protocol_is_h2(protocol));
+	if (!ref->sni)
+		outbound_tls(j, c, ref, dr, pol.tls, pilot_protocol_is_h2(protocol));
 	pilot_policy_wrap(j, c, &pol);
 	pilot_cluster_mesh(j, c, ref);
+	if (s->resolution == PILOT_RES_DYNAMIC_DNS && pilot_protocol_is_http(port->protocol))
+		pilot_dynamic_dns_cluster(j, c);
+	else if (s->resolution == PILOT_RES_DYNAMIC_DNS)
+		pilot_job_note(j, s->id, PILOT_NOTE_IGNORED, "spec.resolution",
+			"DYNAMIC_DNS needs HTTP: port %u goes where its connections were going",
+			port->number);
 	pilot_prov_add(j, s->id);
 	for (size_t i = 0; dr && i < dr->nids; i++)
 		pilot_prov_add(j, dr->ids[i]);
@@ -217,8 +226,9 @@ static Cluster__Cluster *build_inbound(struct pilot_job *j, const struct pilot_i
 {
 	Cluster__Cluster *c = cluster_new(j, in->cluster, CLUSTER__CLUSTER__DISCOVERY_TYPE__STATIC);
 	c->load_assignment = pilot_load_one(j, in->cluster, in->to, in->to_port);
-	pilot_cluster_limits(j, c, NULL);
-	pilot_cluster_http(j, c, in->protocol, NULL, NULL);
+	const struct pilot_policy pol = { .pool = in->pool };
+	pilot_cluster_limits(j, c, in->pool ? &pol : NULL);
+	pilot_cluster_http(j, c, in->protocol, in->pool ? &pol : NULL, NULL);
 	pilot_cluster_mesh_inbound(j, c, in);
 	pilot_prov_add(j, in->svc ? in->svc->id : 0);
 	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
@@ -239,11 +249,15 @@ static Cluster__Cluster *build_fixed(struct pilot_job *j, const char *name)
 	pilot_cluster_limits(j, c, NULL);
 	if (strcmp(name, "InboundPassthroughCluster") == 0) {
 		/* A source address of its own keeps the connection from being captured again. */
-		Core__SocketAddress *s =
-			pb_addr(j->a, j->p->ipv4 || !j->p->ipv6 ? "127.0.0.6" : "::6", 0)
-				->socket_address;
+		bool v4 = j->p->ipv4 || !j->p->ipv6;
 		c->upstream_bind_config = pb_new(j->a, core__bind_config);
-		c->upstream_bind_config->source_address = s;
+		c->upstream_bind_config->source_address =
+			pb_addr(j->a, v4 ? "127.0.0.6" : "::6", 0)->socket_address;
+		if (v4 && j->p->ipv6) {
+			Core__ExtraSourceAddress *x = pb_new(j->a, core__extra_source_address);
+			x->address = pb_addr(j->a, "::6", 0)->socket_address;
+			pb_add(j->a, c->upstream_bind_config, extra_source_addresses, x);
+		}
 	}
 	return c;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/cidr.h"
 #include "common/base/hash.h"
 #include "common/base/strs.h"
 #include "common/expr/wire.h"
@@ -95,7 +96,8 @@ void pilot_plan_endpoints(struct pilot_job *j, struct pilot_plan *p)
 bool pilot_plan_endpoints_one(struct pilot_job *j, const char *name, struct pilot_item *ret)
 {
 	struct pilot_cluster_name cn;
-	if (pilot_cluster_name_parse(name, &cn) < 0 || cn.inbound)
+	bool sni = pilot_sni_cluster(j, name, &cn);
+	if (!sni && (pilot_cluster_name_parse(name, &cn) < 0 || cn.inbound))
 		return false;
 	int svc = pilot_world_find(j->w, cn.host, j->p->ns);
 	if (svc < 0 || !j->clusters[svc])
@@ -107,7 +109,7 @@ bool pilot_plan_endpoints_one(struct pilot_job *j, const char *name, struct pilo
 		return false;
 	struct pilot_cluster_ref *ref = MT_ANEW(j->a, struct pilot_cluster_ref);
 	*ref = (struct pilot_cluster_ref){ (uint32_t)svc, (uint32_t)port,
-		mt_arena_strdup(j->a, cn.subset) };
+		mt_arena_strdup(j->a, cn.subset), sni };
 	if (!discovered(j, dr, ref))
 		return false;
 	struct pilot_plan p = { 0 };
@@ -175,6 +177,18 @@ static Endpoint__LbEndpoint *lb_endpoint(struct pilot_job *j, const struct pilot
 	return m;
 }
 
+/* Nothing is sent to what is not well, or where the proxy has no address to send from. */
+static bool usable(const struct pilot_job *j, const struct pilot_endpoint *e)
+{
+	struct mt_ip ip;
+	if (e->unhealthy)
+		return false;
+	if (e->unix_socket || mt_ip_parse(e->address, &ip) < 0)
+		return true;
+	bool v6 = strchr(e->address, ':') != NULL;
+	return v6 ? j->p->ipv6 : j->p->ipv4 || !j->p->ipv6;
+}
+
 struct ranked {
 	const struct pilot_endpoint *e;
 	unsigned rank;
@@ -221,8 +235,8 @@ static size_t members(struct pilot_job *j, const struct pilot_cluster_ref *ref,
 	struct ranked *v = MT_ANEWN(j->a, struct ranked, eps->n + 1);
 	size_t n = 0;
 	for (size_t i = 0; i < eps->n; i++)
-		if ((eps->v[i].ports[ref->port] || eps->v[i].unix_socket) && !eps->v[i].unhealthy &&
-			in_subset(&eps->v[i], sub))
+		if ((eps->v[i].ports[ref->port] || eps->v[i].unix_socket) &&
+			usable(j, &eps->v[i]) && in_subset(&eps->v[i], sub))
 			v[n++] = (struct ranked){ &eps->v[i],
 				pilot_locality_rank(j, l, &eps->v[i]) };
 	if (n > 1)
@@ -294,16 +308,17 @@ ProtobufCMessage *pilot_build_endpoints(struct pilot_job *j, const struct pilot_
 size_t pilot_clusters_of(struct pilot_job *j, uint32_t service, const char ***ret)
 {
 	const struct pilot_service *s = j->ix->svcs[service];
+	const struct pilot_dr *dr =
+		j->clusters[service] ? pilot_job_dr(j, s->hostname, (int)service) : NULL;
 	MT_VEC(const char *) v = { 0 };
-	if (j->clusters[service]) {
-		const struct pilot_dr *dr = pilot_job_dr(j, s->hostname, (int)service);
-		for (size_t p = 0; p < s->nports; p++) {
-			mt_vec_apush(
-				j->a, &v, pilot_out_name(j, s->ports[p].number, "", s->hostname));
-			for (size_t i = 0; dr && i < dr->nsubsets; i++)
-				mt_vec_apush(j->a, &v,
-					pilot_out_name(j, s->ports[p].number,
-						dr->subsets[i].spec->name, s->hostname));
+	for (uint32_t p = 0; j->clusters[service] && p < s->nports; p++) {
+		for (size_t i = 0; i <= (dr ? dr->nsubsets : 0); i++) {
+			const char *subset = i ? dr->subsets[i - 1].spec->name : "";
+			const char *twin = pilot_sni_twin(j, s, p, subset);
+			mt_vec_apush(j->a, &v,
+				pilot_out_name(j, s->ports[p].number, subset, s->hostname));
+			if (twin)
+				mt_vec_apush(j->a, &v, twin);
 		}
 	}
 	*ret = v.v;

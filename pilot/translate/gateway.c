@@ -1,8 +1,10 @@
 /* Listeners of gateways: one for each address and port of the servers that select this proxy.
  *
- * Plain HTTP servers of a port share one route configuration, "http.PORT". Each HTTPS server has a
- * filter chain, chosen by server name, with routes of its own: "https.PORT.NAME.GATEWAY.NAMESPACE".
- * TLS that is passed through and TCP go by the tls and tcp rules of the virtual services. */
+ * Plain HTTP servers of a port share one route configuration, "http.PORT" ("http.PORT.ADDRESS" when
+ * they bind an address of their own). Each HTTPS server has a filter chain, chosen by server name,
+ * with routes of its own: "https.PORT.NAME.GATEWAY.NAMESPACE". TLS that is passed through and TCP go
+ * by the tls and tcp rules of the virtual services, or, with AUTO_PASSTHROUGH, by the name alone
+ * (gateway_sni.c). */
 #include <string.h>
 
 #include "common/base/strs.h"
@@ -11,21 +13,37 @@
 
 const char *pilot_https_route(struct pilot_job *j, const struct pilot_gw_server *s)
 {
-	return mt_arena_printf(j->a, "https.%u.%s.%s.%s", s->spec->port->number,
-		s->spec->port->name, s->gw->obj->name, s->gw->obj->ns);
+	const char *name = s->spec->port->name;
+	for (size_t i = 0; !*name && i < s->gw->spec->n_servers; i++)
+		if (s->gw->spec->servers[i] == s->spec) /* nobody named it: by its place */
+			name = mt_arena_printf(j->a, "%zu", i);
+	return mt_arena_printf(j->a, "https.%u.%s.%s.%s", s->spec->port->number, name,
+		s->gw->obj->name, s->gw->obj->ns);
 }
 
-/* What a server's host ("ns/host", "./host", "*" + "/host" or "host") and a virtual service's have in
- * common: the narrower of the two, NULL nothing. */
-static const char *common_host(
-	const struct pilot_gw_server *s, const char *pattern, const char *vs_ns, const char *host)
+const char *pilot_http_route(struct pilot_job *j, const struct pilot_gw_port *g)
+{
+	const struct pilot_gw_server *s = &g->v[0];
+	return *s->spec->bind ? mt_arena_printf(j->a, "http.%u.%s", g->port, g->bind)
+			      : mt_arena_printf(j->a, "http.%u", g->port);
+}
+
+/* The operator's name of a server goes before the listener's. */
+static const char *stat_prefix(
+	struct pilot_job *j, const Listener__Listener *l, const struct pilot_gw_server *s)
+{
+	return mt_arena_printf(j->a, "outbound_%s", *s->spec->name ? s->spec->name : l->name);
+}
+
+const char *pilot_gw_host(
+	const struct pilot_gw_server *s, const char *pattern, const char *ns, const char *host)
 {
 	const char *slash = strchr(pattern, '/');
 	if (slash) {
 		size_t n = (size_t)(slash - pattern);
 		bool any = n == 1 && *pattern == '*';
-		bool own = n == 1 && *pattern == '.' && strcmp(vs_ns, s->gw->obj->ns) == 0;
-		if (!any && !own && (strlen(vs_ns) != n || memcmp(pattern, vs_ns, n) != 0))
+		bool own = n == 1 && *pattern == '.' && strcmp(ns, s->gw->obj->ns) == 0;
+		if (!any && !own && (strlen(ns) != n || memcmp(pattern, ns, n) != 0))
 			return NULL;
 		pattern = slash + 1;
 	}
@@ -50,7 +68,7 @@ size_t pilot_server_hosts(struct pilot_job *j, const struct pilot_gw_server *s,
 	for (size_t k = 0; k < vs->nhosts; k++)
 		for (size_t i = 0; i < s->spec->n_hosts; i++) {
 			const char *h =
-				common_host(s, s->spec->hosts[i], vs->obj->ns, vs->hosts[k]);
+				pilot_gw_host(s, s->spec->hosts[i], vs->obj->ns, vs->hosts[k]);
 			if (h)
 				mt_vec_apush(j->a, &out, h);
 		}
@@ -69,21 +87,22 @@ static char **server_names(struct pilot_job *j, const struct pilot_gw_server *s)
 	return v;
 }
 
-struct gw_chains {
-	struct pilot_job *j;
-	struct pilot_filter_in f;
-	struct pilot_chains out;
-};
+static Core__TransportSocket *tls_socket(
+	struct pilot_job *j, const struct pilot_gw_server *s, bool http)
+{
+	return pilot_tls_server(j, s->spec->tls, http, s->gw->id, "spec.servers",
+		mt_arena_printf(j->a, "port %u", s->spec->port->number));
+}
 
-static void https_chain(struct gw_chains *c, const struct pilot_gw_server *s)
+static void https_chain(struct pilot_gw_chains *c, const struct pilot_gw_server *s)
 {
 	struct pilot_job *j = c->j;
-	Core__TransportSocket *socket = pilot_tls_server(j, s, true);
+	Core__TransportSocket *socket = tls_socket(j, s, true);
 	if (!socket)
 		return;
 	struct pilot_hcm h = { .f = c->f,
 		.rds = pilot_https_route(j, s),
-		.stat_prefix = mt_arena_printf(j->a, "outbound_%s", c->out.l->name) };
+		.stat_prefix = stat_prefix(j, c->out.l, s) };
 	Listener__FilterChain *fc = pilot_chain_new(j, h.rds, pilot_hcm_filter(j, &h));
 	fc->transport_socket = socket;
 	pilot_chains_add(&c->out,
@@ -94,7 +113,7 @@ static void https_chain(struct gw_chains *c, const struct pilot_gw_server *s)
 		fc);
 }
 
-static void l4_chains(struct gw_chains *c, const struct pilot_gw_server *s,
+static void l4_chains(struct pilot_gw_chains *c, const struct pilot_gw_server *s,
 	const struct pilot_vs *vs, bool terminate)
 {
 	struct pilot_job *j = c->j;
@@ -103,14 +122,14 @@ static void l4_chains(struct gw_chains *c, const struct pilot_gw_server *s,
 		.vs = vs,
 		.server = s,
 		.port = (uint16_t)s->spec->port->number,
-		.stat = mt_arena_printf(j->a, "outbound_%s", c->out.l->name) };
+		.stat = stat_prefix(j, c->out.l, s) };
 	pilot_protocol_parse(s->spec->port->protocol, &at.protocol);
 	if (pilot_protocol_is_tls(at.protocol) && !terminate) {
 		pilot_tls_rules(&at);
 		return;
 	}
 	if (terminate) {
-		if (!vs->spec->n_tcp || !(at.socket = pilot_tls_server(j, s, false)))
+		if (!vs->spec->n_tcp || !(at.socket = tls_socket(j, s, false)))
 			return;
 		at.sni = server_names(j, s);
 		at.nsni = s->spec->n_hosts;
@@ -118,17 +137,15 @@ static void l4_chains(struct gw_chains *c, const struct pilot_gw_server *s,
 	pilot_tcp_rules(&at);
 }
 
-static void server_chains(struct gw_chains *c, const struct pilot_gw_server *s)
+static void server_chains(struct pilot_gw_chains *c, const struct pilot_gw_server *s)
 {
 	struct pilot_job *j = c->j;
 	enum pilot_protocol p = PILOT_TCP;
 	pilot_protocol_parse(s->spec->port->protocol, &p);
 	bool terminate =
 		s->spec->tls && s->spec->tls->mode != NW__SERVER_TLSSETTINGS__TLSMODE__PASSTHROUGH;
-	if (s->spec->tls &&
-		s->spec->tls->mode == NW__SERVER_TLSSETTINGS__TLSMODE__AUTO_PASSTHROUGH) {
-		pilot_job_note(j, s->gw->id, PILOT_NOTE_IGNORED, "spec.servers",
-			"AUTO_PASSTHROUGH is not served");
+	if (pilot_server_auto(s->spec)) {
+		pilot_gw_auto(c, s);
 		return;
 	}
 	if (terminate && (p == PILOT_HTTPS || pilot_protocol_is_http(p))) {
@@ -146,7 +163,7 @@ static void server_chains(struct gw_chains *c, const struct pilot_gw_server *s)
 
 Listener__Listener *pilot_build_gateway(struct pilot_job *j, const struct pilot_gw_port *g)
 {
-	struct gw_chains c = { .j = j, .f = { j, PILOT_AT_GATEWAY, NULL, 0 } };
+	struct pilot_gw_chains c = { .j = j, .f = { j, PILOT_AT_GATEWAY, NULL, 0 } };
 	Listener__Listener *l = pilot_listener_new(j, pilot_listener_name(j, g->bind, g->port),
 		g->bind, g->port, CORE__TRAFFIC_DIRECTION__OUTBOUND);
 	c.out = (struct pilot_chains){ .j = j, .l = l };
@@ -155,11 +172,15 @@ Listener__Listener *pilot_build_gateway(struct pilot_job *j, const struct pilot_
 		pilot_protocol_parse(g->v[i].spec->port->protocol, &p);
 		c.f.protocols |= 1u << p;
 		pilot_prov_add(j, g->v[i].gw->id);
+		if (*g->v[i].spec->default_endpoint)
+			pilot_job_note(j, g->v[i].gw->id, PILOT_NOTE_IGNORED, "spec.servers",
+				"port %u: defaultEndpoint has no effect: routes decide", g->port);
 	}
 	if (g->plain_http) {
 		struct pilot_hcm h = { .f = c.f,
-			.rds = mt_arena_printf(j->a, "http.%u", g->port),
-			.stat_prefix = mt_arena_printf(j->a, "outbound_%s", l->name) };
+			.rds = pilot_http_route(j, g),
+			.stat_prefix = g->n == 1 ? stat_prefix(j, l, &g->v[0])
+						 : mt_arena_printf(j->a, "outbound_%s", l->name) };
 		pb_add(j->a, l, filter_chains, pilot_chain_new(j, "", pilot_hcm_filter(j, &h)));
 		return l;
 	}

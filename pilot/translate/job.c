@@ -29,6 +29,9 @@ struct pilot_job *pilot_job_new(
 	j->fp = mt_hash_mix(j->fp_shared, (uint64_t)p->none << 1 | p->tproxy);
 	j->fp = mt_hash_mix(j->fp, mt_hash_str(p->ns));
 	j->fp = mt_hash_mix(j->fp, mt_hash_str(p->domain));
+	for (size_t i = 0; i < p->ncredentials; i++)
+		j->fp = mt_hash_mix(j->fp, mt_hash_str(p->credentials[i]));
+	j->fp = mt_hash_mix(j->fp, p->credentials != NULL);
 	for (size_t i = 0; i < j->ix->nlabel_keys; i++) {
 		const char *v = pilot_label(p->labels, p->nlabels, j->ix->label_keys[i]);
 		j->fp = mt_hash_mix(j->fp, v ? mt_hash_str(v) : 3);

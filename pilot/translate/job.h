@@ -35,6 +35,9 @@ struct pilot_inbound {
 	enum pilot_mtls mtls;
 	uint32_t mtls_id;
 	const char *cluster; /* "inbound|9080||" */
+	/* Of the Sidecar object, NULL none: */
+	const Nw__ServerTLSSettings *tls; /* for who comes without the mesh's own TLS */
+	const Nw__ConnectionPoolSettings *pool;
 };
 
 struct pilot_gw_server {
@@ -44,7 +47,7 @@ struct pilot_gw_server {
 /* Servers of all selected gateways that share an address and port. */
 struct pilot_gw_port {
 	const char *bind;
-	uint16_t port;
+	uint16_t port; /* 0: a Unix socket */
 	bool plain_http;
 	struct pilot_gw_server *v;
 	size_t n;
@@ -65,10 +68,13 @@ struct pilot_job {
 	struct mt_arena *a;
 	struct pilot_notes notes;
 	const struct pilot_sidecar *sidecar;
-	bool passthrough; /* outbound to what is not known: allowed */
+	bool passthrough;    /* outbound to what is not known: allowed */
+	const char *unknown; /* the cluster that this goes to, BlackHoleCluster when not allowed */
+	bool has_egress_proxy; /* it is that of a Sidecar's egressProxy */
 	struct pilot_egress *egress;
 	size_t negress;
 	uint8_t *clusters; /* by service index: has clusters here */
+	bool dynamic_dns;  /* one of them is resolved from what requests ask for */
 	struct pilot_inbound *inbound;
 	size_t ninbound;
 	struct pilot_gw_port *gws;
@@ -103,6 +109,7 @@ struct pilot_cluster_ref {
 	uint32_t svc;
 	uint32_t port;      /* index */
 	const char *subset; /* "" none */
+	bool sni;           /* of an AUTO_PASSTHROUGH gateway: without TLS of its own */
 };
 
 /* ---- shared by the files of translate/ ---- */

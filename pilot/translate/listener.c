@@ -26,6 +26,12 @@ Listener__Listener *pilot_listener_new(struct pilot_job *j, const char *name, co
 	l->name = pb_s(name);
 	l->address = pb_bind(j->a, bind, port);
 	l->traffic_direction = dir;
+	if (j->p->ipv4 && j->p->ipv6 && strcmp(bind, "0.0.0.0") == 0) {
+		/* Every address, of both families. */
+		Listener__AdditionalAddress *more = pb_new(j->a, listener__additional_address);
+		more->address = pb_bind(j->a, "::", port);
+		pb_add(j->a, l, additional_addresses, more);
+	}
 	return l;
 }
 
@@ -116,6 +122,7 @@ void pilot_plan_listeners(struct pilot_job *j, struct pilot_plan *p)
 			for (size_t k = 0; k < j->ix->nvss && !j->gws[i].plain_http; k++)
 				if (j->ix->vss[k].ngateways)
 					fp = mt_hash_mix(fp, pilot_l4_fp(j, &j->ix->vss[k]));
+			fp = mt_hash_mix(fp, pilot_gw_auto_fp(j, &j->gws[i]));
 			pilot_plan_add(j, p, pilot_listener_name(j, j->gws[i].bind, j->gws[i].port),
 				fp, PILOT_HOW_LISTENER_GATEWAY, &j->gws[i]);
 		}
@@ -163,7 +170,8 @@ void pilot_plan_listeners_inbound(struct pilot_job *j, struct pilot_plan *p)
 static Listener__Listener *virtual_outbound(struct pilot_job *j)
 {
 	struct pilot_filter_in f = { j, PILOT_AT_OUTBOUND, NULL, 0 };
-	const char *to = j->passthrough ? "PassthroughCluster" : "BlackHoleCluster";
+	const char *to = j->unknown;
+	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
 	Listener__Listener *l = pilot_listener_new(j, "virtualOutbound",
 		j->p->ipv4 || !j->p->ipv6 ? "0.0.0.0" : "::", j->mesh->listen_port,
 		CORE__TRAFFIC_DIRECTION__OUTBOUND);

@@ -113,9 +113,25 @@ Listener__Filter *pilot_tcp_route_filter(struct pilot_job *j, const struct pilot
 	const char *stat_prefix, Nw__RouteDestination **dst, size_t n, const struct pilot_vs *vs,
 	const char *path, uint16_t port);
 const char *pilot_listener_name(struct pilot_job *j, const char *bind, uint16_t port);
-/* RDS name of an HTTPS server of a gateway. */
+/* RDS name of an HTTPS server of a gateway, and of the plain HTTP servers of a port. */
 const char *pilot_https_route(struct pilot_job *j, const struct pilot_gw_server *s);
+const char *pilot_http_route(struct pilot_job *j, const struct pilot_gw_port *g);
 bool pilot_server_plain_http(const Nw__Server *s);
+bool pilot_server_auto(const Nw__Server *s); /* AUTO_PASSTHROUGH */
+
+/* A gateway's listener while it is put together. */
+struct pilot_gw_chains {
+	struct pilot_job *j;
+	struct pilot_filter_in f;
+	struct pilot_chains out;
+};
+/* What a server's host ("ns/host", "./host", "*" + "/host" or "host") and a host of namespace ns have
+ * in common: the narrower of the two, NULL nothing. */
+const char *pilot_gw_host(
+	const struct pilot_gw_server *s, const char *pattern, const char *ns, const char *host);
+/* The chains of an AUTO_PASSTHROUGH server, and what they read. */
+uint64_t pilot_gw_auto_fp(struct pilot_job *j, const struct pilot_gw_port *g);
+void pilot_gw_auto(struct pilot_gw_chains *c, const struct pilot_gw_server *s);
 /* Hosts that a virtual service claims on a gateway's server: array in the arena. */
 size_t pilot_server_hosts(struct pilot_job *j, const struct pilot_gw_server *s,
 	const struct pilot_vs *vs, const char ***ret);

@@ -2,7 +2,8 @@
  *
  * Mutual TLS of a port: STRICT has one chain that requires it, and no other chain may match, so that
  * plaintext is refused. PERMISSIVE has two: the mesh's own TLS is told by its ALPN ("istio"), all
- * else, the application's own TLS included, passes as it is. DISABLE has the second alone. */
+ * else, the application's own TLS included, passes as it is. DISABLE has the second alone. A Sidecar's
+ * ingress listener may end TLS of its own in the second. */
 #include <string.h>
 
 #include "common/base/strs.h"
@@ -46,6 +47,22 @@ static Route__RouteConfiguration *inbound_routes(
 	return rc;
 }
 
+/* The Sidecar's TLS for who comes without the mesh's own. */
+static Core__TransportSocket *own_tls(
+	struct pilot_job *j, const struct pilot_inbound *in, bool http)
+{
+	return pilot_tls_server(j, in->tls, http, j->sidecar->id, "spec.ingress",
+		mt_arena_printf(j->a, "port %u", in->port));
+}
+
+static Listener__FilterChain *closed(struct pilot_job *j, const struct pilot_inbound *in)
+{
+	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, in, 0 };
+	return pilot_chain_new(j, mt_arena_printf(j->a, "%sclosed", in->cluster),
+		pilot_tcp_filter(j, &f, "BlackHoleCluster", "BlackHoleCluster"));
+}
+
+/* Closed when its own TLS has no certificate: nothing comes in, rather than plaintext. */
 static Listener__FilterChain *chain(
 	struct pilot_job *j, const struct pilot_inbound *in, bool tls, bool http)
 {
@@ -69,6 +86,8 @@ static Listener__FilterChain *chain(
 		pilot_chain_protocol(j, c, in->protocol, in->cluster, in->cluster);
 	if (tls)
 		c->transport_socket = pilot_tls_mesh_downstream(j, http);
+	else if (in->tls && !(c->transport_socket = own_tls(j, in, http)))
+		return closed(j, in);
 	return c;
 }
 
@@ -106,8 +125,11 @@ static void add_chains(struct pilot_job *j, Listener__Listener *l, const struct 
 		if (port)
 			pilot_chain_match(j, c)->destination_port = pb_u32(j->a, port);
 		pb_add(j->a, l, filter_chains, c);
-		if (in->protocol == PILOT_AUTO)
+		if (in->protocol == PILOT_AUTO && !in->tls)
 			add_detected(j, l, in, port);
+	} else if (in->tls) {
+		pilot_job_note(j, j->sidecar->id, PILOT_NOTE_IGNORED, "spec.ingress",
+			"tls of port %u: mutual TLS of the mesh is required there", in->port);
 	}
 	pilot_prov_add(j, in->svc ? in->svc->id : 0);
 	pilot_prov_add(j, in->mtls_id);
@@ -125,10 +147,7 @@ Listener__Listener *pilot_build_inbound_own(struct pilot_job *j, const struct pi
 /* A strict port of a proxy without certificates: closed. */
 static void add_closed(struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in)
 {
-	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, in, 0 };
-	Listener__FilterChain *c =
-		pilot_chain_new(j, mt_arena_printf(j->a, "%sclosed", in->cluster),
-			pilot_tcp_filter(j, &f, "BlackHoleCluster", "BlackHoleCluster"));
+	Listener__FilterChain *c = closed(j, in);
 	pilot_chain_match(j, c)->destination_port = pb_u32(j->a, in->port);
 	pb_add(j->a, l, filter_chains, c);
 	pilot_job_note(j, in->mtls_id, PILOT_NOTE_PENDING, "",

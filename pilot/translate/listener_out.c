@@ -322,7 +322,7 @@ Listener__Listener *pilot_build_out(struct pilot_job *j, const struct pilot_out_
 	for (size_t i = 0; i < o->n; i++)
 		target_chains(&c, o, &f, &o->v[i]);
 	if (!l->default_filter_chain && o->capture) {
-		const char *to = j->passthrough ? "PassthroughCluster" : "BlackHoleCluster";
+		const char *to = j->unknown;
 		l->default_filter_chain = pilot_chain_new(j, "", pilot_tcp_filter(j, &f, to, to));
 	}
 	return l;

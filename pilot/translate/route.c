@@ -96,6 +96,7 @@ static void put(struct vhosts *v, const char *name, const struct pilot_vhost_ref
 	*ref = *tmp;
 	uint64_t fp = mt_hash_mix(mt_hash_str(name), (uint64_t)ref->kind << 32 | ref->port);
 	fp = mt_hash_mix(fp, (uint64_t)ref->passthrough << 1 | ref->require_tls);
+	fp = ref->passthrough ? mt_hash_mix(fp, mt_hash_str(v->j->unknown)) : fp;
 	for (size_t i = 0; i < ref->ndomains; i++)
 		fp = mt_hash_mix(fp, mt_hash_str(ref->domains[i]));
 	if (ref->svc >= 0) {
@@ -193,7 +194,7 @@ static void sidecar_vhosts(struct vhosts *v)
 	struct pilot_vhost_ref any = { .kind = PILOT_VHOST_ANY,
 		.svc = -1,
 		.port = v->rc->port,
-		.passthrough = j->passthrough && e->capture };
+		.passthrough = j->passthrough && (e->capture || j->has_egress_proxy) };
 	add_domain(v, &any, "*");
 	put(v, any.passthrough ? "allow_any" : "block_all", &any);
 }
@@ -260,7 +261,7 @@ static void gateway_vhosts(struct vhosts *v)
 		server_vhosts(v, v->rc->server);
 	for (size_t i = 0; i < j->ngws && !v->rc->server; i++)
 		for (size_t k = 0;
-			j->gws[i].plain_http && j->gws[i].port == v->rc->port && k < j->gws[i].n;
+			j->gws[i].plain_http && &j->gws[i] == v->rc->gateway && k < j->gws[i].n;
 			k++)
 			server_vhosts(v, &j->gws[i].v[k]);
 	struct pilot_vhost_ref any = { .kind = PILOT_VHOST_ANY, .svc = -1, .port = v->rc->port };
@@ -303,9 +304,9 @@ static void gateway_routes(struct pilot_job *j, struct pilot_plan *p)
 			rc->one = -1;
 			rc->port = g->port;
 			if (g->plain_http) {
-				rc->gateway = true;
-				rc->name = mt_arena_printf(j->a, "http.%u", g->port);
-			} else if (s->tls &&
+				rc->gateway = g;
+				rc->name = pilot_http_route(j, g);
+			} else if (s->tls && !pilot_server_auto(s) &&
 				s->tls->mode != NW__SERVER_TLSSETTINGS__TLSMODE__PASSTHROUGH &&
 				(proto == PILOT_HTTPS || pilot_protocol_is_http(proto))) {
 				rc->server = &g->v[k];

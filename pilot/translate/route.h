@@ -11,7 +11,7 @@ struct pilot_route_ref {
 	int one;                           /* index of the only service, -1: all of the port */
 	bool any_host; /* hosts of virtual services without a service stand here too */
 	const struct pilot_gw_server *server; /* gateway, HTTPS */
-	bool gateway;                         /* gateway, plain HTTP: all servers of the port */
+	const struct pilot_gw_port *gateway;  /* gateway, plain HTTP: all servers of the port */
 	struct pilot_plan vhosts;
 };
 

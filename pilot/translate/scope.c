@@ -55,7 +55,9 @@ static void egress_services(struct pilot_job *j, struct pilot_egress *e)
 			continue;
 		e->svcs[e->nsvcs++] = (uint32_t)i;
 		j->clusters[i] = 1;
+		j->dynamic_dns = j->dynamic_dns || s->resolution == PILOT_RES_DYNAMIC_DNS;
 	}
+	j->fp = mt_hash_mix(j->fp, j->dynamic_dns);
 }
 
 static void mark(struct pilot_job *j, const Nw__Destination *d, const struct pilot_vs *vs)
@@ -127,6 +129,30 @@ static void http_proxy(struct pilot_job *j)
 	j->negress++;
 }
 
+/* Where connections to what nobody knows go. */
+static void unknown_traffic(struct pilot_job *j, const Nw__Sidecar *s)
+{
+	const Nw__OutboundTrafficPolicy *p = s ? s->outbound_traffic_policy : NULL;
+	const Nw__Destination *d = p ? p->egress_proxy : NULL;
+	const char *host;
+	j->unknown = j->passthrough ? "PassthroughCluster" : "BlackHoleCluster";
+	if (!j->passthrough || !d)
+		return;
+	int svc = pilot_job_service(j, d->host, j->sidecar->obj->ns, &host);
+	uint16_t port = d->port ? (uint16_t)d->port->number : 0;
+	if (svc < 0 || !j->clusters[svc] || pilot_service_port(j->ix->svcs[svc], port) < 0) {
+		/* Nothing goes out past the proxy that was asked for. */
+		j->unknown = "BlackHoleCluster";
+		j->passthrough = false;
+		pilot_job_note(j, j->sidecar->id, PILOT_NOTE_PENDING,
+			"spec.outboundTrafficPolicy.egressProxy",
+			"port %u of %s is not among what egress lets in", port, host);
+		return;
+	}
+	j->unknown = pilot_out_name(j, port, d->subset, host);
+	j->has_egress_proxy = true;
+}
+
 void pilot_scope_sidecar(struct pilot_job *j)
 {
 	j->sidecar = pilot_index_sidecar(j->ix, j->p);
@@ -153,7 +179,8 @@ void pilot_scope_sidecar(struct pilot_job *j)
 		for (size_t i = 0; i < j->negress && j->ix->vss[k].mesh; i++)
 			if (pilot_egress_vs(j, &j->egress[i], &j->ix->vss[k]))
 				mark_destinations(j, &j->ix->vss[k]);
-	j->fp = mt_hash_mix(j->fp, j->passthrough);
+	unknown_traffic(j, s);
+	j->fp = mt_hash_mix(j->fp, mt_hash_str(j->unknown));
 	if (j->sidecar)
 		j->fp = mt_hash_mix(j->fp, mt_hash_mix(j->sidecar->obj->hash, j->sidecar->id));
 }
@@ -163,12 +190,21 @@ static const char *short_name(struct pilot_job *j, const struct pilot_service *s
 	return mt_arena_strndup(j->a, s->hostname, strcspn(s->hostname, "."));
 }
 
+/* A second service on the same port: the first one stays. */
+static void shadowed_inbound(
+	struct pilot_job *j, const struct pilot_inbound *first, const struct pilot_inbound *in)
+{
+	if (first->svc && in->svc && first->svc->id != in->svc->id)
+		pilot_job_note(j, in->svc->id, PILOT_NOTE_SHADOWED, "spec.ports",
+			"port %u of the workload is served as %s", in->port, first->svc->hostname);
+}
+
 static void inbound_done(struct pilot_job *j, struct pilot_inbound *in)
 {
 	for (size_t i = 0; i < j->ninbound; i++)
 		if (&j->inbound[i] != in && j->inbound[i].port == in->port &&
 			mt_streq(j->inbound[i].bind, in->bind))
-			return; /* a second service on the same port: the first one stays */
+			return shadowed_inbound(j, &j->inbound[i], in);
 	in->cluster = mt_arena_printf(j->a, "inbound|%u||", in->port);
 	struct pilot_mtls_query q = { .ns = j->p->ns,
 		.labels = j->p->labels,
@@ -214,6 +250,9 @@ static void inbound_ingress(struct pilot_job *j, const Nw__IstioIngressListener 
 		!(l->capture_mode == NW__CAPTURE_MODE__DEFAULT && j->p->none);
 	in->bind = *l->bind ? l->bind : in->capture ? NULL : j->p->ips[0];
 	ingress_target(j, l, in);
+	in->tls = l->tls;
+	in->pool =
+		l->connection_pool ? l->connection_pool : j->sidecar->spec->inbound_connection_pool;
 	for (size_t i = 0; i < ninst && !in->svc; i++) {
 		const struct pilot_service *s = j->ix->svcs[inst[i].service];
 		const struct pilot_endpoint *e =
@@ -245,7 +284,8 @@ static void inbound_instance(struct pilot_job *j, const struct pilot_instance *i
 			.to_port = e->ports[k],
 			.svc = s,
 			.ep = e,
-			.svc_port = s->ports[k].number };
+			.svc_port = s->ports[k].number,
+			.pool = j->sidecar ? j->sidecar->spec->inbound_connection_pool : NULL };
 		inbound_done(j, in);
 	}
 }
@@ -290,7 +330,8 @@ bool pilot_server_plain_http(const Nw__Server *s)
 
 static void add_server(struct pilot_job *j, const struct pilot_gw *gw, const Nw__Server *s)
 {
-	if (!s->port || !s->port->number || s->port->number > 65535)
+	bool unix_socket = mt_str_prefix(s->bind, "unix://");
+	if (!s->port || (!s->port->number && !unix_socket) || s->port->number > 65535)
 		return;
 	const char *bind = *s->bind ? s->bind : j->p->ipv4 || !j->p->ipv6 ? "0.0.0.0" : "::";
 	struct pilot_gw_port *g = gw_port(j, bind, (uint16_t)s->port->number);
@@ -312,6 +353,7 @@ void pilot_scope_gateway(struct pilot_job *j)
 	for (size_t i = 0; i < j->ix->ngws; i++)
 		max += j->ix->gws[i].spec->n_servers;
 	j->pilot_in_gateway = true;
+	j->unknown = "BlackHoleCluster";
 	j->gws = MT_ANEWN(j->a, struct pilot_gw_port, max + 1);
 	for (size_t i = 0; i < j->ix->ngws; i++) {
 		const struct pilot_gw *gw = &j->ix->gws[i];

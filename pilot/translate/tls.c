@@ -1,16 +1,15 @@
 /* TLS sockets. Secrets travel over SDS only, never inside other resources: a renewed certificate
  * changes no cluster and no listener. */
-#include "pilot/translate/tls.h"
+#include "pilot/translate/tls_parts.h"
 
 #include <string.h>
 
 #include "common/base/cidr.h"
 #include "common/base/strs.h"
-#include "envoy/extensions/transport_sockets/tls/v3/tls.pb-c.h"
 
 static const char upstream_name[] = "envoy.transport_sockets.tls";
 
-static Tls__SdsSecretConfig *sds(struct pilot_job *j, const char *name)
+Tls__SdsSecretConfig *pilot_tls_sds(struct pilot_job *j, const char *name)
 {
 	struct mt_arena *a = j->a;
 	Core__ApiConfigSource *api = pb_new(a, core__api_config_source);
@@ -49,7 +48,7 @@ static const char *spiffe_of(struct pilot_job *j, const char *account)
 }
 
 /* Any identity of the mesh's trust domains. */
-static void san_mesh(struct pilot_job *j, Tls__CertificateValidationContext *v)
+void pilot_tls_san_mesh(struct pilot_job *j, Tls__CertificateValidationContext *v)
 {
 	add_san(j, v, TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI,
 		pb_prefix(j->a, mt_arena_printf(j->a, "spiffe://%s/", j->mesh->trust_domain)));
@@ -59,19 +58,19 @@ static void san_mesh(struct pilot_job *j, Tls__CertificateValidationContext *v)
 				mt_arena_printf(j->a, "spiffe://%s/", j->mesh->trust_aliases[i])));
 }
 
-static void set_validation(struct pilot_job *j, Tls__CommonTlsContext *c,
+void pilot_tls_set_validation(struct pilot_job *j, Tls__CommonTlsContext *c,
 	Tls__CertificateValidationContext *v, const char *root)
 {
 	Tls__CommonTlsContext__CombinedCertificateValidationContext *m =
 		pb_new(j->a, tls__common_tls_context__combined_certificate_validation_context);
 	m->default_validation_context = v;
-	m->validation_context_sds_secret_config = sds(j, root);
+	m->validation_context_sds_secret_config = pilot_tls_sds(j, root);
 	c->validation_context_type_case =
 		TLS__COMMON_TLS_CONTEXT__VALIDATION_CONTEXT_TYPE_COMBINED_VALIDATION_CONTEXT;
 	c->combined_validation_context = m;
 }
 
-static Tls__CommonTlsContext *common(struct pilot_job *j)
+Tls__CommonTlsContext *pilot_tls_common(struct pilot_job *j)
 {
 	Tls__CommonTlsContext *c = pb_new(j->a, tls__common_tls_context);
 	c->tls_params = pb_new(j->a, tls__tls_parameters);
@@ -80,11 +79,12 @@ static Tls__CommonTlsContext *common(struct pilot_job *j)
 	return c;
 }
 
-static Tls__CommonTlsContext *mesh_common(struct pilot_job *j, Tls__CertificateValidationContext *v)
+Tls__CommonTlsContext *pilot_tls_mesh_common(
+	struct pilot_job *j, Tls__CertificateValidationContext *v)
 {
-	Tls__CommonTlsContext *c = common(j);
-	pb_add(j->a, c, tls_certificate_sds_secret_configs, sds(j, "default"));
-	set_validation(j, c, v, "ROOTCA");
+	Tls__CommonTlsContext *c = pilot_tls_common(j);
+	pb_add(j->a, c, tls_certificate_sds_secret_configs, pilot_tls_sds(j, "default"));
+	pilot_tls_set_validation(j, c, v, "ROOTCA");
 	return c;
 }
 
@@ -115,8 +115,8 @@ Core__TransportSocket *pilot_tls_mesh_upstream(struct pilot_job *j, const struct
 		add_san(j, v, TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI,
 			pb_exact(j->a, s->sans[i]));
 	if (!v->n_match_typed_subject_alt_names)
-		san_mesh(j, v); /* nobody said whose: at least one of ours */
-	Tls__CommonTlsContext *c = mesh_common(j, v);
+		pilot_tls_san_mesh(j, v); /* nobody said whose: at least one of ours */
+	Tls__CommonTlsContext *c = pilot_tls_mesh_common(j, v);
 	/* "istio" tells the other side's filter chains that this is the mesh's own TLS. */
 	pb_add(j->a, c, alpn_protocols, pb_s("istio"));
 	if (h2)
@@ -128,7 +128,7 @@ Core__TransportSocket *pilot_tls_daemon(struct pilot_job *j, const char *spiffe_
 {
 	Tls__CertificateValidationContext *v = pb_new(j->a, tls__certificate_validation_context);
 	add_san(j, v, TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI, pb_exact(j->a, spiffe_id));
-	Tls__CommonTlsContext *c = mesh_common(j, v);
+	Tls__CommonTlsContext *c = pilot_tls_mesh_common(j, v);
 	pb_add(j->a, c, alpn_protocols, pb_s("h2"));
 	return upstream(j, c, NULL);
 }
@@ -145,12 +145,12 @@ static Core__DataSource *file(struct pilot_job *j, const char *path)
 	return d;
 }
 
-static void file_cert(
+void pilot_tls_file_cert(
 	struct pilot_job *j, Tls__CommonTlsContext *c, const char *cert, const char *key)
 {
 	if (j->p->sds) {
 		pb_add(j->a, c, tls_certificate_sds_secret_configs,
-			sds(j, mt_arena_printf(j->a, "file-cert:%s~%s", cert, key)));
+			pilot_tls_sds(j, mt_arena_printf(j->a, "file-cert:%s~%s", cert, key)));
 		return;
 	}
 	Tls__TlsCertificate *t = pb_new(j->a, tls__tls_certificate);
@@ -163,31 +163,38 @@ static void file_cert(
  * mostly do. */
 static const char os_roots[] = "/etc/ssl/certs/ca-certificates.crt";
 
-static void file_roots(struct pilot_job *j, Tls__CommonTlsContext *c,
-	Tls__CertificateValidationContext *v, const char *path)
+void pilot_tls_file_roots(struct pilot_job *j, Tls__CommonTlsContext *c,
+	Tls__CertificateValidationContext *v, const char *path, const char *crl)
 {
 	if (!path)
 		path = j->p->sds ? "system" : os_roots;
 	if (j->p->sds) {
-		set_validation(j, c, v, mt_arena_printf(j->a, "file-root:%s", path));
+		pilot_tls_set_validation(j, c, v,
+			*crl ? mt_arena_printf(j->a, "file-root:%s~%s", path, crl)
+			     : mt_arena_printf(j->a, "file-root:%s", path));
 		return;
 	}
 	v->trusted_ca = file(j, path);
+	if (*crl)
+		v->crl = file(j, crl);
 	c->validation_context_type_case =
 		TLS__COMMON_TLS_CONTEXT__VALIDATION_CONTEXT_TYPE_VALIDATION_CONTEXT;
 	c->validation_context = v;
 }
 
+/* A name is written without its type: its form tells. */
 static Tls__SubjectAltNameMatcher__SanType san_type(const char *san)
 {
 	struct mt_ip ip;
 	if (strstr(san, "://"))
 		return TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__URI;
-	return mt_ip_parse(san, &ip) == 0 ? TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__IP_ADDRESS
-					  : TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__DNS;
+	if (mt_ip_parse(san, &ip) == 0)
+		return TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__IP_ADDRESS;
+	return strchr(san, '@') ? TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__EMAIL
+				: TLS__SUBJECT_ALT_NAME_MATCHER__SAN_TYPE__DNS;
 }
 
-static Tls__CertificateValidationContext *named(
+Tls__CertificateValidationContext *pilot_tls_named(
 	struct pilot_job *j, const char *const *sans, size_t n)
 {
 	Tls__CertificateValidationContext *v = pb_new(j->a, tls__certificate_validation_context);
@@ -203,10 +210,11 @@ static void client_roots(struct pilot_job *j, Tls__CommonTlsContext *c,
 	if (*tls->ca_crl)
 		v->crl = file(j, tls->ca_crl);
 	if (*tls->credential_name)
-		set_validation(j, c, v,
+		pilot_tls_set_validation(j, c, v,
 			mt_arena_printf(j->a, "kubernetes://%s-cacert", tls->credential_name));
 	else
-		file_roots(j, c, v, *tls->ca_certificates ? tls->ca_certificates : NULL);
+		pilot_tls_file_roots(
+			j, c, v, *tls->ca_certificates ? tls->ca_certificates : NULL, "");
 }
 
 bool pilot_tls_verifies(const Nw__ClientTLSSettings *tls)
@@ -224,10 +232,10 @@ static void bounded(struct pilot_job *j, Tls__SdsSecretConfig *m)
 Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientTLSSettings *tls,
 	const struct pilot_service *s, bool h2)
 {
-	Tls__CommonTlsContext *c = common(j);
+	Tls__CommonTlsContext *c = pilot_tls_common(j);
 	bool own = tls->n_subject_alt_names;
 	Tls__CertificateValidationContext *v =
-		named(j, own ? (const char *const *)tls->subject_alt_names : s->sans,
+		pilot_tls_named(j, own ? (const char *const *)tls->subject_alt_names : s->sans,
 			own ? tls->n_subject_alt_names : s->nsans);
 	const char *sni = *tls->sni ? tls->sni : pilot_host_is_wild(s->hostname) ? "" : s->hostname;
 	if (*tls->credential_name && !j->p->sds)
@@ -235,11 +243,11 @@ Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientT
 	if (tls->mode == NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL) {
 		if (*tls->credential_name)
 			pb_add(j->a, c, tls_certificate_sds_secret_configs,
-				sds(j,
+				pilot_tls_sds(j,
 					mt_arena_printf(
 						j->a, "kubernetes://%s", tls->credential_name)));
 		else
-			file_cert(j, c, tls->client_certificate, tls->private_key);
+			pilot_tls_file_cert(j, c, tls->client_certificate, tls->private_key);
 	}
 	if (pilot_tls_verifies(tls))
 		client_roots(j, c, v, tls);
@@ -260,7 +268,8 @@ Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientT
 	return pb_socket(j->a, upstream_name, &u->base);
 }
 
-static Core__TransportSocket *downstream(struct pilot_job *j, Tls__CommonTlsContext *c, bool mutual)
+Core__TransportSocket *pilot_tls_downstream(
+	struct pilot_job *j, Tls__CommonTlsContext *c, bool mutual)
 {
 	Tls__DownstreamTlsContext *d = pb_new(j->a, tls__downstream_tls_context);
 	d->common_tls_context = c;
@@ -268,7 +277,7 @@ static Core__TransportSocket *downstream(struct pilot_job *j, Tls__CommonTlsCont
 	return pb_socket(j->a, upstream_name, &d->base);
 }
 
-static void http_alpn(struct pilot_job *j, Tls__CommonTlsContext *c)
+void pilot_tls_http_alpn(struct pilot_job *j, Tls__CommonTlsContext *c)
 {
 	pb_add(j->a, c, alpn_protocols, pb_s("h2"));
 	pb_add(j->a, c, alpn_protocols, pb_s("http/1.1"));
@@ -277,66 +286,9 @@ static void http_alpn(struct pilot_job *j, Tls__CommonTlsContext *c)
 Core__TransportSocket *pilot_tls_mesh_downstream(struct pilot_job *j, bool http)
 {
 	Tls__CertificateValidationContext *v = pb_new(j->a, tls__certificate_validation_context);
-	san_mesh(j, v);
-	Tls__CommonTlsContext *c = mesh_common(j, v);
+	pilot_tls_san_mesh(j, v);
+	Tls__CommonTlsContext *c = pilot_tls_mesh_common(j, v);
 	if (http)
-		http_alpn(j, c);
-	return downstream(j, c, true);
-}
-
-static void server_params(Tls__CommonTlsContext *c, const Nw__ServerTLSSettings *tls)
-{
-	/* Both enumerations count alike. */
-	if (tls->min_protocol_version)
-		c->tls_params->tls_minimum_protocol_version =
-			(Tls__TlsParameters__TlsProtocol)tls->min_protocol_version;
-	if (tls->max_protocol_version)
-		c->tls_params->tls_maximum_protocol_version =
-			(Tls__TlsParameters__TlsProtocol)tls->max_protocol_version;
-	c->tls_params->n_cipher_suites = tls->n_cipher_suites;
-	c->tls_params->cipher_suites = tls->cipher_suites;
-}
-
-static Core__TransportSocket *no_certificate(struct pilot_job *j, const struct pilot_gw_server *s,
-	enum pilot_note_kind kind, const char *why)
-{
-	pilot_job_note(
-		j, s->gw->id, kind, "spec.servers", "port %u: %s", s->spec->port->number, why);
-	return NULL;
-}
-
-Core__TransportSocket *pilot_tls_server(
-	struct pilot_job *j, const struct pilot_gw_server *s, bool http)
-{
-	const Nw__ServerTLSSettings *tls = s->spec->tls;
-	bool mutual = tls->mode == NW__SERVER_TLSSETTINGS__TLSMODE__MUTUAL;
-	bool mesh = tls->mode == NW__SERVER_TLSSETTINGS__TLSMODE__ISTIO_MUTUAL;
-	if (!j->p->sds && (mesh || *tls->credential_name))
-		return no_certificate(j, s, PILOT_NOTE_PENDING,
-			"the proxy has no agent that serves certificates");
-	if (mesh)
-		return pilot_tls_mesh_downstream(j, http);
-	Tls__CommonTlsContext *c = common(j);
-	Tls__CertificateValidationContext *v =
-		named(j, (const char *const *)tls->subject_alt_names, tls->n_subject_alt_names);
-	server_params(c, tls);
-	if (*tls->credential_name) {
-		pb_add(j->a, c, tls_certificate_sds_secret_configs,
-			sds(j, mt_arena_printf(j->a, "kubernetes://%s", tls->credential_name)));
-		if (mutual)
-			set_validation(j, c, v,
-				mt_arena_printf(
-					j->a, "kubernetes://%s-cacert", tls->credential_name));
-	} else if (!*tls->server_certificate || !*tls->private_key) {
-		return no_certificate(j, s, PILOT_NOTE_INVALID, "names no certificate");
-	} else if (mutual && !*tls->ca_certificates) {
-		return no_certificate(j, s, PILOT_NOTE_INVALID, "MUTUAL names no caCertificates");
-	} else {
-		file_cert(j, c, tls->server_certificate, tls->private_key);
-		if (mutual)
-			file_roots(j, c, v, tls->ca_certificates);
-	}
-	if (http)
-		http_alpn(j, c);
-	return downstream(j, c, mutual);
+		pilot_tls_http_alpn(j, c);
+	return pilot_tls_downstream(j, c, true);
 }

@@ -18,6 +18,7 @@ Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientT
 bool pilot_tls_verifies(const Nw__ClientTLSSettings *tls); /* not insecureSkipVerify */
 /* Inbound: the client must show a certificate of the mesh. http: offers h2 and http/1.1. */
 Core__TransportSocket *pilot_tls_mesh_downstream(struct pilot_job *j, bool http);
-/* A gateway's server. NULL with a note when it names no certificate. */
-Core__TransportSocket *pilot_tls_server(
-	struct pilot_job *j, const struct pilot_gw_server *s, bool http);
+/* TLS of a server: a gateway's, or an ingress listener's. NULL with a note on object id when there is no
+ * certificate for it. path, what: how the note names it, "port 443". */
+Core__TransportSocket *pilot_tls_server(struct pilot_job *j, const Nw__ServerTLSSettings *tls,
+	bool http, uint32_t id, const char *path, const char *what);

@@ -97,7 +97,7 @@ static void any_routes(
 	if (ref->passthrough) {
 		Route__RouteAction *a = pb_new(j->a, route__route_action);
 		a->cluster_specifier_case = ROUTE__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
-		a->cluster = pb_s("PassthroughCluster");
+		a->cluster = pb_s(j->unknown);
 		a->timeout = pb_dur(j->a, 0);
 		r->name = pb_s("allow_any");
 		r->action_case = ROUTE__ROUTE__ACTION_ROUTE;

@@ -31,6 +31,26 @@ def make_ca(folder, name="Meltemi test root"):
     return cert, key
 
 
+def make_cert(folder, name, ca, hosts=(), uri=None):
+    """A P-256 certificate from ca (certificate, key): folder/{tls.crt,tls.key}."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    cert, key, csr, ext = (folder / f for f in ("tls.crt", "tls.key", "csr", "ext"))
+    names = [f"DNS:{h}" for h in hosts] + ([f"URI:{uri}"] if uri else [])
+    ext.write_text("extendedKeyUsage=serverAuth,clientAuth\n" +
+                   (f"subjectAltName={','.join(names)}\n" if names else ""))
+    # Aside, then renamed: a certificate that does not belong to the key is not served, but the two
+    # are never seen half written.
+    new_key, new_cert = folder / ".key", folder / ".crt"
+    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", new_key)
+    openssl("req", "-new", "-key", new_key, "-subj", f"/CN={name}", "-out", csr)
+    openssl("x509", "-req", "-in", csr, "-CA", ca[0], "-CAkey", ca[1], "-set_serial",
+            str(secrets.randbits(63)), "-days", "2", "-extfile", ext, "-out", new_cert)
+    new_key.rename(key)
+    new_cert.rename(cert)
+    return cert, key
+
+
 def workload_id(namespace, account):
     return f"spiffe://{TRUST}/ns/{namespace}/sa/{account}"
 
@@ -57,6 +77,7 @@ class AgentEnvoy(Envoy):
                 *mesh.identity_flags(w.name, workload_id(w.namespace, w.account))]
         if mesh.cert_ttl:
             argv += ["--cert-ttl", mesh.cert_ttl]
+        argv += getattr(w, "agent_flags", [])  # more, of a test's own
         self.process = Process(f"agent-{w.name}", argv, mesh.tmp)
         self.envoy_log = mesh.state / f"agent-{w.name}" / "agent" / "envoy.log"
 
