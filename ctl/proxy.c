@@ -52,12 +52,12 @@ static void status_cell(struct ctl_table *t, json_t *type)
 
 static void print_status(json_t *proxies)
 {
-	static const char *const types[] = { "CDS", "EDS", "LDS", "RDS" };
+	static const char *const types[] = { "CDS", "EDS", "LDS", "RDS", "VHDS" };
 	struct ctl_table table;
 	json_t *p;
 	size_t i, t;
 
-	ctl_table_start(&table, "PROXY|ENVOY|CDS|EDS|LDS|RDS|IDENTITY");
+	ctl_table_start(&table, "PROXY|ENVOY|CDS|EDS|LDS|RDS|VHDS|IDENTITY");
 	json_array_foreach(proxies, i, p)
 	{
 		ctl_table_cell(&table, text(p, "proxy"));

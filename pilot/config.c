@@ -178,7 +178,7 @@ static void apply(void *arg)
 		(double)pilot_config_count(p, MT_KIND_VIRTUAL_SERVICE));
 	pilot_endpoints_changes_clear(&p->eps);
 	mt_daemon_ready(p->d, "configuration", true, "");
-	if (push_settled(p->push) + 1 == push_next_id(p->push))
+	if (push_idle(p->push))
 		settled(p);
 }
 
@@ -310,12 +310,14 @@ static void state_changed(void *ctx, bool connected, bool synced, const char *wh
 /* ---- what proxies refuse ---- */
 
 /* The objects behind it that came into force lately go back to the generation before. */
-static void refused(void *ctx, const struct push_refusal *r)
+static bool refused(void *ctx, const struct push_refusal *r)
 {
 	struct pilot *p = ctx;
 
-	if (pilot_inforce_refuse(p->inforce, r->res->prov, r->res->nprov, r->settled, r->words))
-		decide_again(p);
+	if (!pilot_inforce_refuse(p->inforce, r->res->prov, r->res->nprov, r->settled, r->words))
+		return false;
+	decide_again(p);
+	return true;
 }
 
 static void settled(void *ctx)

@@ -14,7 +14,6 @@
 
 #include "common/base/mem.h"
 #include "common/base/strs.h"
-#include "istio/networking/v1alpha3/destination_rule.pb-c.h"
 #include "pilot/inforce_item.h"
 #include "pilot/model/host.h"
 
@@ -33,33 +32,22 @@ struct choosing {
 	MT_VEC(struct item *) held; /* those that can fall back to something */
 };
 
-static size_t *counter(struct choosing *c, const char *host, const char *subset)
+/* The subsets that a generation of a destination rule has, added or taken away. */
+static void count_rule(
+	struct choosing *c, const struct item *it, const struct mt_object *o, bool there)
 {
-	const char *key = mt_arena_printf(c->a, "%s %s", host, subset);
-	size_t *n = mt_map_get(c->subsets, key);
-	if (!n) {
-		n = MT_ANEW(c->a, size_t);
-		mt_map_put(c->subsets, key, n);
+	const struct pilot_refs *has =
+		o && it->kind->id == MT_KIND_DESTINATION_RULE ? item_refs(it, o) : NULL;
+	if (has && there && pilot_host_is_wild(has->v[0].name))
+		mt_map_put(c->wild, has->v[0].name, c);
+	for (size_t i = 0; has && i < has->n; i++) {
+		size_t *n = mt_map_get(c->subsets, has->v[i].key);
+		if (!n) {
+			n = MT_ANEW(c->a, size_t);
+			mt_map_put(c->subsets, has->v[i].key, n);
+		}
+		*n = there ? *n + 1 : *n - 1;
 	}
-	return n;
-}
-
-static const char *rule_host(struct choosing *c, const struct mt_object *o)
-{
-	const Nw__DestinationRule *s = (const Nw__DestinationRule *)o->spec;
-	return pilot_host_resolve(c->a, s->host, o->ns, c->f->domain);
-}
-
-static void count_rule(struct choosing *c, const struct mt_object *o, int by)
-{
-	const Nw__DestinationRule *s = o ? (const Nw__DestinationRule *)o->spec : NULL;
-	if (!s || o->kind->id != MT_KIND_DESTINATION_RULE || !s->n_subsets)
-		return;
-	const char *host = rule_host(c, o);
-	if (pilot_host_is_wild(host))
-		mt_map_put(c->wild, host, c);
-	for (size_t i = 0; i < s->n_subsets; i++)
-		*counter(c, host, s->subsets[i]->name) += (size_t)by;
 }
 
 static bool gone(const struct host *h)
@@ -100,7 +88,8 @@ static bool counted(struct choosing *c, const char *host, const char *subset)
 
 static bool has_subset(struct choosing *c, const struct pilot_ref *r)
 {
-	if (counted(c, r->name, r->subset) || (*r->bare && counted(c, r->bare, r->subset)))
+	const size_t *n = mt_map_get(c->subsets, r->key);
+	if ((n && *n) || (*r->bare && counted(c, r->bare, r->subset)))
 		return true;
 	for (struct mt_map_it it = { 0 }; mt_map_next(c->wild, &it);)
 		if (pilot_host_covers(it.key, r->name) && counted(c, it.key, r->subset))
@@ -134,12 +123,11 @@ static bool provides(struct choosing *c, const struct item *it, const struct pil
 		return it->kind->id == MT_KIND_VIRTUAL_SERVICE &&
 			strcmp(mt_object_key(o, key, sizeof(key)), r->name) == 0;
 	if (r->kind == PILOT_REF_SUBSET && it->kind->id == MT_KIND_DESTINATION_RULE) {
-		const Nw__DestinationRule *s = (const Nw__DestinationRule *)o->spec;
-		const char *host = rule_host(c, o);
-		if (!pilot_host_covers(host, r->name) && strcmp(host, r->bare) != 0)
-			return false;
-		for (size_t i = 0; i < s->n_subsets; i++)
-			if (strcmp(s->subsets[i]->name, r->subset) == 0)
+		const struct pilot_refs *has = item_refs(it, o);
+		for (size_t i = 0; has && i < has->n; i++)
+			if (strcmp(has->v[i].subset, r->subset) == 0 &&
+				(pilot_host_covers(has->v[i].name, r->name) ||
+					strcmp(has->v[i].name, r->bare) == 0))
 				return true;
 	}
 	if (r->kind == PILOT_REF_SERVICE && it->kind->id == MT_KIND_SERVICE_ENTRY) {
@@ -161,9 +149,9 @@ static void say(struct item *it, const char *why)
 
 static void fall_back(struct choosing *c, struct item *it, const char *why)
 {
-	count_rule(c, it->choice, -1);
+	count_rule(c, it, it->choice, false);
 	it->choice = it->fallback;
-	count_rule(c, it->choice, 1);
+	count_rule(c, it, it->choice, true);
 	say(it, why);
 }
 
@@ -238,7 +226,7 @@ static void start(struct choosing *c, struct item *it)
 		it->choice = it->fallback = it->force;
 	if (it->choice != it->fallback && it->fallback)
 		mt_vec_push(&c->held, it);
-	count_rule(c, it->choice, 1);
+	count_rule(c, it, it->choice, true);
 }
 
 static void add_hosts(struct choosing *c, const struct pilot_services_in *services)

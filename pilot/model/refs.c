@@ -3,31 +3,38 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/strs.h"
 #include "common/base/vec.h"
+#include "istio/networking/v1alpha3/destination_rule.pb-c.h"
 #include "istio/networking/v1alpha3/virtual_service.pb-c.h"
 #include "pilot/model/host.h"
 
 struct walk {
-	struct pilot_refs *out;
+	struct mt_arena *a; /* scratch */
 	const struct mt_object *o;
 	const char *domain;
+	MT_VEC(struct pilot_ref) out;
 };
 
 static struct pilot_ref *add(struct walk *w, enum pilot_ref_kind kind, const char *name)
 {
-	const struct pilot_ref r = {
-		.kind = kind, .name = name, .bare = "", .subset = "", .port_name = "", .path = ""
-	};
-	mt_vec_apush(w->out->arena, w->out, r);
-	return &w->out->v[w->out->n - 1];
+	const struct pilot_ref r = { .kind = kind,
+		.name = name,
+		.bare = "",
+		.subset = "",
+		.key = "",
+		.port_name = "",
+		.path = "" };
+	mt_vec_apush(w->a, &w->out, r);
+	return &w->out.v[w->out.n - 1];
 }
 
 static void add_dest(struct walk *w, const Nw__Destination *d, const char *path)
 {
 	if (!d || mt_str_empty(d->host))
 		return;
-	struct mt_arena *a = w->out->arena;
+	struct mt_arena *a = w->a;
 	const char *host = pilot_host_resolve(a, d->host, w->o->ns, w->domain);
 	const char *bare = strchr(d->host, '.') ? "" : d->host;
 	struct pilot_ref *r = add(w, PILOT_REF_SERVICE, host);
@@ -42,12 +49,13 @@ static void add_dest(struct walk *w, const Nw__Destination *d, const char *path)
 	r = add(w, PILOT_REF_SUBSET, host);
 	r->bare = bare;
 	r->subset = d->subset;
+	r->key = mt_arena_printf(a, "%s %s", host, d->subset);
 	r->path = path;
 }
 
 static void add_http(struct walk *w, const Nw__HTTPRoute *h, size_t i)
 {
-	struct mt_arena *a = w->out->arena;
+	struct mt_arena *a = w->a;
 	for (size_t k = 0; k < h->n_route; k++)
 		add_dest(w, h->route[k]->destination,
 			mt_arena_printf(a, "spec.http[%zu].route[%zu]", i, k));
@@ -65,51 +73,86 @@ static void add_http(struct walk *w, const Nw__HTTPRoute *h, size_t i)
 
 static void add_gateway(struct walk *w, const char *g, size_t i)
 {
-	struct mt_arena *a = w->out->arena;
-	const char *name = mt_arena_strdup(a, pilot_gateway_name(a, g, w->o->ns));
+	struct mt_arena *a = w->a;
+	const char *name = pilot_gateway_name(a, g, w->o->ns);
 	if (strcmp(name, "mesh") == 0)
 		return;
 	struct pilot_ref *r = add(w, PILOT_REF_GATEWAY, name);
 	r->path = mt_arena_printf(a, "spec.gateways[%zu]", i);
 }
 
-/* Strings of the object's own are copied: the list may outlive that generation. */
-static void own_strings(struct pilot_refs *r)
+static void add_rule(struct walk *w, const Nw__VirtualService *s)
 {
-	for (size_t i = 0; i < r->n; i++) {
-		r->v[i].bare = mt_arena_strdup(r->arena, r->v[i].bare);
-		r->v[i].subset = mt_arena_strdup(r->arena, r->v[i].subset);
-		r->v[i].port_name = mt_arena_strdup(r->arena, r->v[i].port_name);
+	for (size_t i = 0; i < s->n_gateways; i++)
+		add_gateway(w, s->gateways[i], i);
+	for (size_t i = 0; i < s->n_http; i++)
+		add_http(w, s->http[i], i);
+	for (size_t i = 0; i < s->n_tls; i++)
+		for (size_t k = 0; k < s->tls[i]->n_route; k++)
+			add_dest(w, s->tls[i]->route[k]->destination,
+				mt_arena_printf(w->a, "spec.tls[%zu].route[%zu]", i, k));
+	for (size_t i = 0; i < s->n_tcp; i++)
+		for (size_t k = 0; k < s->tcp[i]->n_route; k++)
+			add_dest(w, s->tcp[i]->route[k]->destination,
+				mt_arena_printf(w->a, "spec.tcp[%zu].route[%zu]", i, k));
+}
+
+static void add_subsets(struct walk *w, const Nw__DestinationRule *s)
+{
+	const char *host = pilot_host_resolve(w->a, s->host, w->o->ns, w->domain);
+	for (size_t i = 0; i < s->n_subsets; i++) {
+		struct pilot_ref *r = add(w, PILOT_REF_SUBSET, host);
+		r->subset = s->subsets[i]->name;
+		r->key = mt_arena_printf(w->a, "%s %s", host, r->subset);
 	}
+}
+
+/* The strings of a reference, in one place. */
+#define STRINGS(r)                                                                                 \
+	{                                                                                          \
+		&(r)->name, &(r)->bare, &(r)->subset, &(r)->key, &(r)->port_name, &(r)->path       \
+	}
+enum { NSTRINGS = 6 };
+
+/* Copied into one block: the list may outlive that generation of the object. */
+static struct pilot_refs *pack(struct walk *w)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < w->out.n; i++) {
+		const char **const s[NSTRINGS] = STRINGS(&w->out.v[i]);
+		for (size_t k = 0; k < NSTRINGS; k++)
+			bytes += **s[k] ? strlen(*s[k]) + 1 : 0;
+	}
+	struct pilot_refs *r = mt_alloc(sizeof(*r) + w->out.n * sizeof(r->v[0]) + bytes);
+	char *p = (char *)&r->v[w->out.n];
+	mt_ref_init(&r->ref);
+	for (r->n = 0; r->n < w->out.n; r->n++) {
+		r->v[r->n] = w->out.v[r->n];
+		const char **const s[NSTRINGS] = STRINGS(&r->v[r->n]);
+		for (size_t k = 0; k < NSTRINGS; k++) {
+			size_t n = strlen(*s[k]) + 1;
+			if (n == 1) {
+				*s[k] = "";
+				continue;
+			}
+			*s[k] = memcpy(p, *s[k], n);
+			p += n;
+		}
+	}
+	return r;
 }
 
 struct pilot_refs *pilot_refs_of(const struct mt_object *o, const char *domain)
 {
-	if (o->kind->id != MT_KIND_VIRTUAL_SERVICE)
+	if (o->kind->id != MT_KIND_VIRTUAL_SERVICE && o->kind->id != MT_KIND_DESTINATION_RULE)
 		return NULL;
-	const Nw__VirtualService *s = (const Nw__VirtualService *)o->spec;
-	struct mt_arena *a = mt_arena_new(0);
-	struct pilot_refs *r = MT_ANEW(a, struct pilot_refs);
-	struct walk w = { r, o, domain };
-	mt_ref_init(&r->ref);
-	r->arena = a;
-	for (size_t i = 0; i < s->n_gateways; i++)
-		add_gateway(&w, s->gateways[i], i);
-	for (size_t i = 0; i < s->n_http; i++)
-		add_http(&w, s->http[i], i);
-	for (size_t i = 0; i < s->n_tls; i++)
-		for (size_t k = 0; k < s->tls[i]->n_route; k++)
-			add_dest(&w, s->tls[i]->route[k]->destination,
-				mt_arena_printf(a, "spec.tls[%zu].route[%zu]", i, k));
-	for (size_t i = 0; i < s->n_tcp; i++)
-		for (size_t k = 0; k < s->tcp[i]->n_route; k++)
-			add_dest(&w, s->tcp[i]->route[k]->destination,
-				mt_arena_printf(a, "spec.tcp[%zu].route[%zu]", i, k));
-	own_strings(r);
-	if (r->n)
-		return r;
-	mt_arena_free(a);
-	return NULL;
+	MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
+	struct walk w = { .a = a, .o = o, .domain = domain };
+	if (o->kind->id == MT_KIND_VIRTUAL_SERVICE)
+		add_rule(&w, (const Nw__VirtualService *)o->spec);
+	else
+		add_subsets(&w, (const Nw__DestinationRule *)o->spec);
+	return w.out.n ? pack(&w) : NULL;
 }
 
 struct pilot_refs *pilot_refs_ref(struct pilot_refs *r)
@@ -122,7 +165,7 @@ struct pilot_refs *pilot_refs_ref(struct pilot_refs *r)
 void pilot_refs_unref(struct pilot_refs *r)
 {
 	if (r && mt_ref_put(&r->ref))
-		mt_arena_free(r->arena);
+		mt_free(r);
 }
 
 const char *pilot_ref_missing(struct mt_arena *a, const struct pilot_ref *r)

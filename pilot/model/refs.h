@@ -1,5 +1,5 @@
-/* What a rule needs to exist before it can be in force: the services, subsets, delegates and gateways
- * that it names. Pure; threads: any (immutable). */
+/* What a rule needs to exist before it can be in force (the services, subsets, delegates and gateways
+ * that it names), and which subsets a destination rule provides. Pure; threads: any (immutable). */
 #pragma once
 
 #include "common/schema/object.h"
@@ -16,20 +16,19 @@ struct pilot_ref {
 	const char *name;      /* resolved host, or "ns/name" */
 	const char *bare;      /* the host as written when it has no dot, else "" */
 	const char *subset;    /* PILOT_REF_SUBSET */
+	const char *key;       /* ... "host subset" */
 	uint16_t port;         /* PILOT_REF_SERVICE, 0: not said by number */
 	const char *port_name; /* ... "" not said by name */
 	const char *path;      /* "spec.http[0].route[1]" */
 };
 
-struct pilot_refs { /* reference counted, in an arena of its own */
+struct pilot_refs { /* reference counted; one block with all its strings */
 	struct mt_ref ref;
-	struct mt_arena *arena;
-	struct pilot_ref *v;
 	size_t n;
-	size_t cap;
+	struct pilot_ref v[];
 };
 
-/* NULL for an object that needs nothing. */
+/* Of a virtual service: what it needs; of a destination rule: the subsets that it has. NULL: nothing. */
 struct pilot_refs *pilot_refs_of(const struct mt_object *o, const char *domain);
 struct pilot_refs *pilot_refs_ref(struct pilot_refs *r); /* NULL allowed */
 void pilot_refs_unref(struct pilot_refs *r);             /* NULL allowed */

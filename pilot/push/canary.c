@@ -12,7 +12,8 @@
  * A trial ends when its proxy has settled (everything answered): what was new is good, and this view
  * and all that wait for the same hashes move on. With one proxy, that was the change itself.
  * When the proxy rejects a response, the changed resources of that type are suspects. One: condemned.
- * Several: halves of them are tried on the same proxy until each is good or condemned. Then the proxy
+ * Several: halves of them are tried on the same proxy until each is good or condemned, or one is
+ * condemned whose objects go back to the generation before, which changes the rest. Then the proxy
  * gets its snapshot again, whole, because nobody knows which parts of a rejected response it applied.
  * In place of a condemned resource a view keeps what it had under that name (and then all clusters
  * that it had, which the old resource may use); where it had none, it has none. The engine is told,
@@ -39,11 +40,11 @@
 
 static struct mt_log_scope scope = MT_LOG_SCOPE("canary");
 
-enum { LOST_MAX = 2, SILENT_MAX = 3, TICK_MS = 50 };
+enum { LOST_MAX = 2, SILENT_MAX = 3, TICK_MS = 50, QUIET_MS = 100 };
 
 /* ---- what a view should have ---- */
 
-static void tell_refused(struct push_canary *c, const struct push_view *v, const struct mt_res *res,
+static bool tell_refused(struct push_canary *c, const struct push_view *v, const struct mt_res *res,
 	enum push_type type, const struct push_proxy *x, const char *words)
 {
 	const struct push_refusal r = { .res = res,
@@ -51,8 +52,7 @@ static void tell_refused(struct push_canary *c, const struct push_view *v, const
 		.proxy = x,
 		.words = words,
 		.settled = MT_MAX(v->held ? v->approved_id : 0, c->settled_id) };
-	if (c->s.refused)
-		c->s.refused(c->s.ctx, &r);
+	return c->s.refused && c->s.refused(c->s.ctx, &r);
 }
 
 struct filter {
@@ -199,6 +199,20 @@ static void begin(struct push_canary *c, struct push_view *v)
 	unref_all(sets);
 }
 
+static bool has_newest(const struct push_view *v);
+
+/* With the newest: what was pinned may be out of force already. */
+static void start_trial(struct push_canary *c, struct push_view *v,
+	struct mt_set *want[PILOT_TABLES], struct push_changes *found)
+{
+	if (has_newest(v)) {
+		push_trial_start(c, v, want, found);
+		return;
+	}
+	pin(v, v->newest_ns);
+	c->moved = true; /* push_canary_run() looks at it again */
+}
+
 /* True when the view has all that was pinned. */
 static bool advance(struct push_canary *c, struct push_view *v, bool fresh)
 {
@@ -213,8 +227,10 @@ static bool advance(struct push_canary *c, struct push_view *v, bool fresh)
 		approve(c, v, want);
 	} else {
 		hold(c, v);
-		if (untried && !v->trial && mt_mono(mt_loop_clock(c->o.loop)) >= c->quiet_until)
-			push_trial_start(c, v, want, &found);
+		/* What others try is waited for: it shall be refused once, not by each. */
+		if (untried == found.n && !v->trial &&
+			mt_mono(mt_loop_clock(c->o.loop)) >= c->quiet_until)
+			start_trial(c, v, want, &found);
 	}
 	push_changes_clear(&found);
 	unref_all(want);
@@ -248,7 +264,8 @@ void push_canary_view(struct push_canary *c, struct push_view *v, int64_t made_n
 
 /* ---- trials that need somebody ---- */
 
-static void condemn(struct push_canary *c, struct push_trial *t, const struct push_change *ch,
+/* True when whoever brought it is going back. */
+static bool condemn(struct push_canary *c, struct push_trial *t, const struct push_change *ch,
 	const struct push_proxy *x, const char *words)
 {
 	push_verdict_condemn(c->verdicts, ch->res->hash, t->envoy, words);
@@ -257,7 +274,7 @@ static void condemn(struct push_canary *c, struct push_trial *t, const struct pu
 		MT_S("proxy", x ? x->claimed->node_id : ""), MT_S("envoy", t->envoy),
 		MT_S("why", words));
 	mt_metric_add(c->o.metrics, METRIC_pilot_canary_refused, 1, push_types[ch->type].name);
-	tell_refused(c, t->view, ch->res, ch->type, x, words);
+	return tell_refused(c, t->view, ch->res, ch->type, x, words);
 }
 
 static void let_pass(struct push_canary *c, struct push_trial *t)
@@ -326,8 +343,11 @@ static void rejected(struct push_canary *c, struct push_trial *t, struct push_pr
 		push_trial_halve(c, t);
 		return;
 	}
-	condemn(c, t, &t->changes.v[g.from], x, ev->message);
-	if (!push_trial_next_group(c, t))
+	bool back = condemn(c, t, &t->changes.v[g.from], x, ev->message);
+	/* Then the rest of the search, and trials of the same elsewhere, would be for nothing. */
+	if (back)
+		c->quiet_until = mt_mono(mt_loop_clock(c->o.loop)) + QUIET_MS * MT_NS_PER_MS;
+	if (back || !push_trial_next_group(c, t))
 		push_trial_end(c, t, false);
 }
 
@@ -447,6 +467,11 @@ void push_canary_free(struct push_canary *c)
 void push_canary_configure(struct push_canary *c, const struct push_safety *s)
 {
 	c->s = *s;
+}
+
+bool push_canary_idle(const struct push_canary *c)
+{
+	return !c->busy;
 }
 
 uint64_t push_canary_settled(const struct push_canary *c)

@@ -30,6 +30,7 @@ void push_canary_event(struct push_canary *c, struct push_proxy *x, const struct
 void push_canary_leaving(struct push_canary *c, struct push_proxy *x);
 /* What came into force up to this snapshot is known to be accepted. */
 uint64_t push_canary_settled(const struct push_canary *c);
+bool push_canary_idle(const struct push_canary *c);
 void push_canary_configure(struct push_canary *c, const struct push_safety *s);
 /* The view's snapshot under a new number, to one proxy. */
 void push_canary_again(struct push_canary *c, struct push_proxy *x);

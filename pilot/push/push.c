@@ -241,6 +241,11 @@ uint64_t push_settled(const struct push *p)
 	return push_canary_settled(p->canary);
 }
 
+bool push_idle(const struct push *p)
+{
+	return push_canary_idle(p->canary);
+}
+
 /* ---- proxies come and go ---- */
 
 static void proxy_free(struct push_proxy *x)

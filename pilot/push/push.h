@@ -46,8 +46,9 @@ struct push_refusal { /* borrowed during the call */
 struct push_safety {
 	bool canary; /* what changed goes to one proxy first (canary.c) */
 	int64_t canary_timeout_ns;
-	/* A resource was condemned: no proxy gets it. */
-	void (*refused)(void *ctx, const struct push_refusal *r);
+	/* A resource was condemned: no proxy gets it. True: objects are to blame, and a world without
+	 * what they brought is coming. */
+	bool (*refused)(void *ctx, const struct push_refusal *r);
 	/* Nothing is being tried or held back any more. */
 	void (*settled)(void *ctx);
 	void *ctx;
@@ -64,6 +65,7 @@ const struct pilot_world *push_current(const struct push *p); /* NULL before the
 uint64_t push_next_id(const struct push *p);
 /* What came into force before this snapshot is known to be accepted by proxies. */
 uint64_t push_settled(const struct push *p);
+bool push_idle(const struct push *p); /* nothing is being tried or held back */
 
 /* The agent of this node has these credentials by name for its proxy, now or when it connects. */
 void push_credentials(struct push *p, const char *node_id, const char *const *names, size_t n);

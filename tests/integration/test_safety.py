@@ -273,6 +273,45 @@ def test_the_culprit_of_several(world):
     w.mesh.expect_nacks()
 
 
+def envoy_filter(apply_to, **patch):
+    return {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+            "metadata": {"name": "odd", "namespace": "default"},
+            "spec": {"configPatches": [{"applyTo": apply_to, "match": {}, "patch": {
+                "operation": "MERGE", "value": patch}}]}}
+
+
+@pytest.mark.parametrize("bad, good, type_", [
+    (envoy_filter("CLUSTER", connect_timeout="-1s"), envoy_filter("CLUSTER", connect_timeout="3s"),
+     "CDS"),
+    (envoy_filter("LISTENER", listener_filters_timeout="-1s"),
+     envoy_filter("LISTENER", listener_filters_timeout="3s"), "LDS")])
+def test_clusters_and_listeners_too(world, bad, good, type_):
+    """A patch that only Envoy can judge changes all clusters (or listeners) at once."""
+    w = world
+    before = rejected(w)
+    run = load(w.mesh, w.client, "reviews", "/", 300, "--connections", "50")
+    w.write("bad", bad)
+    w.mesh.eventually(lambda: (w.status("EnvoyFilter", "odd") or {}).get("refused"),
+                      what="the object is blamed")
+    assert w.status("EnvoyFilter", "odd")["inForce"] == 0
+    w.mesh.eventually(lambda: all(
+        st["status"] in ("SYNCED", "NOT SENT") for p in http_request(
+            w.mesh.monitor["pilot"], "/debug/syncz").json() for st in p["types"].values()),
+                      what="all are in step")
+    refused = {n for n, k in rejected(w).items() if k != before[n]}
+    # What is one proxy's own (its inbound side) only that one can try, and there the search ends too.
+    assert refused, before
+    assert {w.version() for _ in range(10)} == {"v1", "v2"}
+    w.write("bad", good)
+    w.mesh.eventually(lambda: (w.status("EnvoyFilter", "odd") or {})["state"] == "in force",
+                      what=f"corrected {type_}")
+    w.write("bad", None)
+    w.mesh.eventually(lambda: not w.status("EnvoyFilter", "odd"), what="gone")
+    r = run.stop()
+    assert r["errors"] == {} and set(r["status"]) == {"200"}, r
+    w.mesh.expect_nacks()
+
+
 def test_wait_and_status_commands(world):
     w = world
     rules = [dr("v1", "v2"), vs("v2")]
@@ -296,7 +335,7 @@ def test_wait_and_status_commands(world):
     assert "in force on 5 of the 5 proxies" in done.stdout, done.stdout
     assert "in force  5/5" in w.ctl("get", "virtualservice", "reviews", "-o", "wide").stdout
     shown = w.ctl("proxy-status").stdout.splitlines()
-    assert len(shown) == 6 and all(line.count("SYNCED ") == 4 for line in shown[1:]), shown
+    assert len(shown) == 6 and all(line.count("SYNCED ") >= 4 for line in shown[1:]), shown
 
     w.write("vs", bad_vs(subset="v1"))
     w.mesh.eventually(lambda: (w.status("VirtualService", "reviews") or {}).get("refused"),

@@ -19,13 +19,14 @@ struct safety {
 	char words[256];
 };
 
-static void on_refused(void *ctx, const struct push_refusal *r)
+static bool on_refused(void *ctx, const struct push_refusal *r)
 {
 	struct safety *s = ctx;
 	s->refused++;
 	strcat(strcat(s->names, r->res->name), " ");
 	snprintf(s->words, sizeof(s->words), "%s", r->words);
 	ck_assert_uint_gt(r->res->nprov, 0);
+	return false; /* the world stays as it is */
 }
 
 static void on_settled(void *ctx)
