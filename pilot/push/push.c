@@ -1,9 +1,11 @@
 /* How a change travels:
  *
  *   endpoints only: for each endpoint class, the load assignments of the services that changed are
- *     built again and patched into its set. Keys do not move, so views stay.
+ *     built again and patched into its set. Keys do not move, so views stay, but for the proxies at
+ *     the addresses of those endpoints.
  *   anything else: each proxy's class keys are computed from the new index; proxies whose keys moved
- *     enter other views; classes that the declared flow marks are computed once each.
+ *     enter other views; classes that the declared flow marks are computed once each. (Keys that
+ *     cannot have moved are not computed.)
  *
  * Then every view of which a set changed gets a new snapshot, and its proxies are told. A proxy that
  * connects before there is a world waits; one that connects later usually enters a view that exists
@@ -150,23 +152,30 @@ static int admit(struct push *p, struct push_proxy *x, struct mt_err *err)
 	return 0;
 }
 
+/* Where it belongs now. */
+static void regroup_one(struct push *p, struct push_proxy *x)
+{
+	struct mt_err err = { 0 };
+
+	if (admit(p, x, &err) < 0) {
+		mt_log_warn(&scope, "proxy sent away", MT_S("proxy", x->claimed->node_id),
+			MT_S("why", err.msg));
+		mt_metric_add(
+			p->metrics, METRIC_pilot_proxies_refused, 1, mt_code_name(err.code));
+		mt_xds_sub_close(x->sub, err.code, err.msg);
+		return;
+	}
+	struct push_view *old = x->view;
+	enter_view(p, x);
+	if (x->view != old && x->view->snap)
+		push_canary_again(p->canary, x); /* it may have seen newer numbers */
+}
+
 static void regroup(struct push *p)
 {
 	for (struct push_proxy *x = p->first, *next; x; x = next) {
-		struct mt_err err = { 0 };
 		next = x->next;
-		if (admit(p, x, &err) < 0) {
-			mt_log_warn(&scope, "proxy sent away", MT_S("proxy", x->claimed->node_id),
-				MT_S("why", err.msg));
-			mt_metric_add(p->metrics, METRIC_pilot_proxies_refused, 1,
-				mt_code_name(err.code));
-			mt_xds_sub_close(x->sub, err.code, err.msg);
-			continue;
-		}
-		struct push_view *old = x->view;
-		enter_view(p, x);
-		if (x->view != old && x->view->snap)
-			push_canary_again(p->canary, x); /* it may have seen newer numbers */
+		regroup_one(p, x);
 	}
 }
 
@@ -192,32 +201,85 @@ static void patch_endpoints(
 	c->epoch = p->epoch;
 }
 
-static void endpoints_only(struct push *p, const struct pilot_dirty *d,
-	const struct pilot_endpoints_change *eps, size_t neps)
+/* ---- endpoints that are a proxy's own ---- */
+
+static void note_addresses(struct mt_map *m, const struct pilot_endpoints *e)
 {
+	for (size_t i = 0; e && i < e->n; i++)
+		mt_map_put(m, e->v[i].address, m);
+}
+
+/* Addresses that the changed services had or have: the proxies there are other instances now, or have
+ * other labels. */
+static struct mt_map *addresses_of(
+	const struct pilot_world *before, const struct pilot_endpoints_change *eps, size_t n)
+{
+	struct mt_map *m = mt_map_new();
+
+	for (size_t i = 0; i < n; i++) {
+		const struct pilot_endpoints *had = NULL;
+		int svc = pilot_world_find(before, eps[i].hostname, eps[i].ns);
+		if (svc >= 0)
+			pilot_world_service(before, (size_t)svc, &had);
+		note_addresses(m, had);
+		note_addresses(m, eps[i].eps);
+	}
+	return m;
+}
+
+static bool is_at(const struct push_proxy *x, const struct mt_map *addresses)
+{
+	for (size_t i = 0; i < x->claimed->nips; i++)
+		if (mt_map_get(addresses, x->claimed->ips[i]))
+			return true;
+	return false;
+}
+
+static void endpoints_only(struct push *p, const struct pilot_world *before,
+	const struct pilot_dirty *d, const struct pilot_endpoints_change *eps, size_t neps)
+{
+	struct mt_map *moved = addresses_of(before, eps, neps);
+
 	for (struct mt_map_it it = { 0 }; mt_map_next(p->views.views, &it);)
 		patch_endpoints(p, it.value, eps, neps);
+	for (struct push_proxy *x = p->first, *next; x; x = next) {
+		next = x->next;
+		if (!is_at(x, moved))
+			continue;
+		regroup_one(p, x);
+		refresh_view(p, x->view, T_INBOUND, d->since_ns);
+	}
 	for (struct mt_map_it it = { 0 }; mt_map_next(p->views.views, &it);)
 		refresh_view(p, it.value, 0, d->since_ns);
+	mt_map_free(moved, NULL);
+}
+
+/* Can the keys of any proxy have changed? They depend on services, Sidecars (which concern inbound
+ * tables too) and on which labels are mentioned. */
+static bool keys_moved(
+	const struct pilot_world *before, const struct pilot_world *w, const struct pilot_dirty *d)
+{
+	return !before || d->services || (d->tables & T_INBOUND) ||
+		pilot_world_keys_hash(before) != pilot_world_keys_hash(w);
 }
 
 void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty *d,
 	const struct pilot_endpoints_change *eps, size_t neps)
 {
 	int64_t start = mt_mono(mt_loop_clock(p->loop));
-	bool first = !p->world;
+	struct pilot_world *before = p->world;
 
-	pilot_world_ref(w);
-	pilot_world_unref(p->world);
-	p->world = w;
+	p->world = pilot_world_ref(w);
 	p->epoch++;
-	if (!first && !d->index && !(d->tables & ~(1u << PILOT_ENDPOINTS))) {
-		endpoints_only(p, d, eps, neps);
+	if (before && !d->index && !(d->tables & ~(1u << PILOT_ENDPOINTS | T_INBOUND))) {
+		endpoints_only(p, before, d, eps, neps);
 	} else {
-		regroup(p);
+		if (keys_moved(before, w, d))
+			regroup(p);
 		for (struct mt_map_it it = { 0 }; mt_map_next(p->views.views, &it);)
 			refresh_view(p, it.value, d->tables, d->since_ns);
 	}
+	pilot_world_unref(before);
 	push_canary_run(p->canary);
 	count_classes(p);
 	mt_metric_add(p->metrics, METRIC_pilot_push_reasons, 1, d->reason ? d->reason : "start");
