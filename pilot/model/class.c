@@ -233,6 +233,19 @@ static void key_inbound(struct mt_buf *b, const struct pilot_world *w, const str
 		text(b, p->labels[i].key, p->labels[i].value);
 }
 
+static bool has_ingress(const struct pilot_world *w, const struct pilot_proxy *p)
+{
+	const struct pilot_sidecar *sc =
+		p->type == PILOT_SIDECAR ? pilot_index_sidecar(w->ix, p) : NULL;
+	return sc && sc->spec->n_ingress;
+}
+
+bool pilot_class_own_inbound(const struct pilot_world *w, const struct pilot_proxy *p)
+{
+	const struct pilot_mesh *m = &w->ix->mesh;
+	return p->none || m->mixer_check || m->mixer_report || has_ingress(w, p);
+}
+
 static void finish(struct mt_buf *b, size_t common, struct mt_arena *a, struct pilot_class_key *ret)
 {
 	ret->text = mt_arena_strdup(a, mt_buf_str(b));
@@ -245,8 +258,6 @@ static void finish(struct mt_buf *b, size_t common, struct mt_arena *a, struct p
 void pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a,
 	struct pilot_class_key ret[PILOT_TABLES])
 {
-	const struct pilot_sidecar *sc =
-		p->type == PILOT_SIDECAR ? pilot_index_sidecar(w->ix, p) : NULL;
 	struct mt_buf b = { 0 };
 	key_common(&b, w, p);
 	size_t common = b.n;
@@ -261,10 +272,9 @@ void pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, 
 	}
 	key_place(&b, p);
 	finish(&b, common, a, &ret[PILOT_ENDPOINTS]);
-	bool ingress = sc && sc->spec->n_ingress;
-	key_inbound(&b, w, p, a, ingress);
+	key_inbound(&b, w, p, a, has_ingress(w, p));
 	finish(&b, common, a, &ret[PILOT_CLUSTERS_INBOUND]);
-	key_inbound(&b, w, p, a, true);
+	key_inbound(&b, w, p, a, pilot_class_own_inbound(w, p));
 	finish(&b, common, a, &ret[PILOT_LISTENERS_INBOUND]);
 	mt_buf_clear(&b);
 }

@@ -26,5 +26,9 @@ struct pilot_class_key {
 	const char *text; /* in the arena that was given */
 };
 
+/* Do inbound listeners of the proxy have something of it alone in them (addresses that they bind, facts
+ * that travel to Mixer)? Else replicas share them. */
+bool pilot_class_own_inbound(const struct pilot_world *w, const struct pilot_proxy *p);
+
 void pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a,
 	struct pilot_class_key ret[PILOT_TABLES]);

@@ -160,8 +160,7 @@ static void regroup_one(struct push *p, struct push_proxy *x)
 	if (admit(p, x, &err) < 0) {
 		mt_log_warn(&scope, "proxy sent away", MT_S("proxy", x->claimed->node_id),
 			MT_S("why", err.msg));
-		mt_metric_add(
-			p->metrics, METRIC_pilot_proxies_refused, 1, mt_code_name(err.code));
+		mt_metric_add(p->metrics, METRIC_pilot_proxies_refused, 1, mt_code_name(err.code));
 		mt_xds_sub_close(x->sub, err.code, err.msg);
 		return;
 	}

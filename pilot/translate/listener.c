@@ -100,9 +100,11 @@ static uint64_t inbound_fp(const struct pilot_inbound *in)
 	return mt_hash_mix(h, in->svc_port);
 }
 
-/* Facts about the workload that travel to Mixer stand in inbound listeners. */
+/* What of the proxy alone stands in its inbound listeners. */
 static uint64_t proxy_fp(const struct pilot_job *j)
 {
+	if (!pilot_class_own_inbound(j->w, j->p))
+		return 0;
 	uint64_t h = mt_hash_mix(mt_hash_str(j->p->id), mt_hash_str(j->p->workload));
 	h = mt_hash_mix(h, mt_hash_str(j->p->service_account));
 	for (size_t i = 0; i < j->p->nips; i++)
