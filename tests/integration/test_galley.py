@@ -282,6 +282,9 @@ def test_age(clean):
     clean.write("two.yaml", vs("two", **{stamp: "2020-01-02T03:04:05Z"}))
     clean.until(2)
     assert clean.object("two")["metadata"][stamp].startswith("2020-01-02T03:04:05")
+    written = (clean.dir / "two.yaml").stat().st_mtime_ns
+    wait_for(lambda: any(p.stat().st_mtime_ns > written for p in clean.state.rglob("objects")),
+             what="the first sight is saved")
     clean.process.kill()
     clean.start()
     assert clean.object("one")["metadata"][stamp] == first
