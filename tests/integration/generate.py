@@ -24,7 +24,8 @@ HOSTS = [f"{app}.{ns}.{DOMAIN}" for ns in ("default", "other") for app in APPS]
 OUTSIDE = ["api.example.com", "www.example.com", "*.wild.example.com"]
 GATEWAYS = ["edge", "inner"]
 PORTS = {80: ("http", "HTTP"), 8080: ("http-alt", "HTTP"), 9082: ("grpc", "GRPC"),
-         9443: ("tls", "TLS"), 9090: ("tcp", "TCP"), 5000: ("tcp-alt", "TCP")}
+         9443: ("tls", "TLS"), 9090: ("tcp", "TCP"), 5000: ("tcp-alt", "TCP"),
+         27017: ("mongo", "MONGO"), 7000: ("any", None)}
 METHODS = ("GET", "POST", "DELETE")
 
 
@@ -33,6 +34,11 @@ class Change:
     file: str
     objects: list | None  # what the file holds now
     what: str
+
+
+def port(number):
+    name, protocol = PORTS[number]
+    return {"number": number, "name": name, **({"protocol": protocol} if protocol else {})}
 
 
 class Generator:
@@ -78,8 +84,7 @@ class Generator:
 
     # --- services ---
     def ports(self, numbers=PORTS):
-        return [{"number": n, "name": PORTS[n][0], "protocol": PORTS[n][1]}
-                for n in sorted(self.some(numbers, 1, 4))]
+        return [port(n) for n in sorted(self.some(numbers, 1, 4))]
 
     def endpoint(self, app, ports):
         # Few addresses: endpoints of several services share some.
@@ -106,6 +111,9 @@ class Generator:
         if host.startswith("*"):
             # A wildcard has no address of its own to resolve.
             spec["resolution"] = "NONE"
+        elif inside and self.chance(0.25):  # its endpoints are WorkloadEntry objects
+            spec["resolution"] = "STATIC"
+            spec["workloadSelector"] = {"labels": {"app": app}}
         elif inside or self.chance(0.5):
             spec["resolution"] = "STATIC"
             seen = {}
@@ -119,6 +127,10 @@ class Generator:
             spec["resolution"] = "DNS"
         spec |= self.maybe(0.4, addresses=lambda: [f"10.9.0.{self.rng.randint(1, 20)}"])
         return spec
+
+    def workload_entry(self, _ns):
+        e = self.endpoint(self.one(APPS), [port(80), port(9090)])
+        return e if self.chance(0.8) else {k: v for k, v in e.items() if k != "ports"}
 
     # --- rules ---
     def subset(self):
@@ -246,10 +258,8 @@ class Generator:
             ["*/*", "./*", "~/*", "default/*", "other/*", f"default/a.default.{DOMAIN}",
              "*/*.example.com"], 1, 3)}]
         if self.chance(0.3):
-            port = self.one([80, 9090])
-            spec["egress"].insert(0, {
-                "port": {"number": port, "name": PORTS[port][0], "protocol": PORTS[port][1]},
-                "hosts": [self.one(["./*", "*/*"])]})
+            spec["egress"].insert(0, {"port": port(self.one([80, 9090])),
+                                      "hosts": [self.one(["./*", "*/*"])]})
         spec |= self.maybe(0.3, outboundTrafficPolicy=lambda: {
             "mode": self.one(["ALLOW_ANY", "REGISTRY_ONLY"])})
         spec |= self.maybe(0.2, ingress=lambda: [
@@ -259,6 +269,7 @@ class Generator:
 
     KINDS = {  # method: (kind, how often, the namespaces that it is found in)
         "service_entry": ("ServiceEntry", 8, ("default", "other")),
+        "workload_entry": ("WorkloadEntry", 3, ("default", "other")),
         "virtual_service": ("VirtualService", 6, NAMESPACES),
         "destination_rule": ("DestinationRule", 5, NAMESPACES),
         "gateway": ("Gateway", 2, ("istio-system",)),
@@ -354,7 +365,7 @@ class Generator:
                 (k[0] == "DestinationRule" and o["spec"]["host"] == host)]
         for key in mine:
             yield self.drop(key)
-        ports = [{"number": n, "name": p[0], "protocol": p[1]} for n, p in PORTS.items()]
+        ports = [port(n) for n in PORTS]
         spec = {"hosts": [host], "ports": ports, "location": "MESH_INTERNAL",
                 "resolution": "STATIC", "endpoints": [self.endpoint(app, ports)]}
         yield self.put(self.meta("ServiceEntry", ns, f"settled-{app}", spec))
