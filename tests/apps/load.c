@@ -3,14 +3,14 @@
  * Request number i is due at start + i / rate. It goes out on an idle kept-alive connection, or on a
  * new one while there are fewer than --connections, or waits; its latency counts from when it was
  * due, so that a stalled server shows. When more than --backlog requests wait, the surplus is
- * dropped and counted as the error "overflow". A kept-alive connection that turns out closed before
+ * not sent and counted as `dropped`: this machine or the server was too slow, no answer was lost. A kept-alive connection that turns out closed before
  * any byte of the answer came is what every client retries: once, counted as `retried`.
  *
  * One thread, one epoll. Memory is fixed by --connections. On exit (after --seconds or --count
  * requests, or at SIGTERM) it prints one JSON object:
  *   sent, ok (status below 400), status {code: n}, errors {kind: n}, retried, by {value: n},
- *   latency_ms {mean, p50, p90, p99, p999, max}, seconds, samples [the first 20 failures]
- * Kinds of errors: connect, closed, timeout, parse, overflow. */
+ *   dropped, latency_ms {mean, p50, p90, p99, p999, max}, seconds, samples [the first 20 failures]
+ * Kinds of errors: connect, closed, timeout, parse. */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -334,7 +334,6 @@ static int64_t send_due(int64_t now)
 			due = load.count;
 		if (!c) {
 			if (due - load.next > load.backlog) {
-				bump(load.errors, "overflow", due - load.next - load.backlog);
 				load.dropped += due - load.next - load.backlog;
 				load.next = due - load.backlog;
 			}
@@ -398,13 +397,14 @@ static void print_summary(void)
 		json_object_set_new(status, code, json_integer((json_int_t)load.status[i]));
 	}
 	json_t *doc = json_pack(
-		"{s:I, s:I, s:o, s:o, s:I, s:o, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:f, s:o}",
+		"{s:I, s:I, s:o, s:o, s:I, s:o, s:I, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:f, s:o}",
 		"sent", (json_int_t)load.sent, "ok", (json_int_t)load.ok, "status", status,
 		"errors", load.errors, "retried", (json_int_t)load.retried, "by", load.by,
-		"latency_ms", "mean", h->n ? (double)h->sum / (double)h->n / 1000 : 0.0, "p50",
-		hist_ms(h, 0.5), "p90", hist_ms(h, 0.9), "p99", hist_ms(h, 0.99), "p999",
-		hist_ms(h, 0.999), "max", (double)h->max / 1000, "seconds",
-		(double)(app_now_us() - load.start_us) / 1e6, "samples", load.samples);
+		"dropped", (json_int_t)load.dropped, "latency_ms", "mean",
+		h->n ? (double)h->sum / (double)h->n / 1000 : 0.0, "p50", hist_ms(h, 0.5), "p90",
+		hist_ms(h, 0.9), "p99", hist_ms(h, 0.99), "p999", hist_ms(h, 0.999), "max",
+		(double)h->max / 1000, "seconds", (double)(app_now_us() - load.start_us) / 1e6,
+		"samples", load.samples);
 	json_dumpf(doc, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(13));
 	putchar('\n');
 	json_decref(doc);
