@@ -86,10 +86,14 @@ static json_t *http2(int keepalive_s)
 		"http2_protocol_options", h2);
 }
 
+/* To the control plane. It includes the TLS handshake, and after a restart thousands of them queue for
+ * two cores: who gives up early begins again at the end of the queue, and nobody gets through. */
+#define CONNECT_TIMEOUT "10s"
+
 static json_t *cluster(const char *name, const char *type, json_t *addr, int keepalive_s)
 {
 	return json_pack("{s:s, s:s, s:s, s:{s:s, s:[{s:[{s:{s:o}}]}]}, s:o}", "name", name, "type",
-		type, "connect_timeout", "1s", "load_assignment", "cluster_name", name, "endpoints",
+		type, "connect_timeout", CONNECT_TIMEOUT, "load_assignment", "cluster_name", name, "endpoints",
 		"lb_endpoints", "endpoint", "address", addr, "typed_extension_protocol_options",
 		http2(keepalive_s));
 }
