@@ -177,6 +177,7 @@ def test_fault_abort_percentage(at_base):
     w = at_base
     rule = virtual_service("reviews", [{
         "fault": {"abort": {"percentage": {"value": 30}, "httpStatus": 418}},
+        "retries": {"attempts": 0},  # a request counts once
         "route": [to("v1")]}])
     w.rules(SUBSETS, rule, until=lambda: w.client.get("reviews").status == 418)
     w.reset()

@@ -112,6 +112,8 @@ START_TEST(virtual_hosts)
 	bed_set(b, FAKE_VHDS, "r/x=1 r/y=1 r2/x=1");
 	bed_publish(b);
 	struct fake_envoy *e = bed_envoy(b, true);
+	/* It may be in step for a moment before it asks for them. */
+	ck_assert(fake_wait_count(e, FAKE_VHDS, 2));
 	ck_assert(bed_wait_synced(b, 1));
 	expect_log(e, "CDS +a +c EDS +a +c LDS +l RDS +r VHDS +r/x +r/y +r2/x");
 	ck_assert_uint_eq(fake_count(e, FAKE_VHDS), 2); /* r2 is not its table */
