@@ -145,7 +145,7 @@ all: $(BINS)
 
 # --- what people call ----------------------------------------------------------------------------
 .PHONY: all help deps up down check lint format unit golden integration leaks proto-test fuzz
-.PHONY: fuzz-build bench install clean
+.PHONY: fuzz-build bench install clean docs
 
 help:
 	@echo 'make                 build all programs into build/bin'
@@ -158,10 +158,14 @@ help:
 	@echo 'make integration [PYTEST="-k name"]'
 	@echo 'make leaks           a part of them with sanitized daemons'
 	@echo 'make fuzz [FUZZ_SECONDS=60] [T=name]'
+	@echo 'make docs            the reference of options, metrics and debug pages, into build/docs'
 	@echo 'make bench           benchmarks; results in build/bench'
 	@echo 'make deps            install what is missing (Debian packages, the pinned Envoy)'
 	@echo 'make install         DESTDIR, PREFIX'
 	@echo 'Options: V=1, CC=..., CFLAGS=..., SANITIZE=address,undefined | thread'
+
+docs:
+	@$(PYTHON) tools/gen_reference build/docs/reference
 
 deps:
 	@ENVOY_VERSION=$(ENVOY_VERSION) tools/deps

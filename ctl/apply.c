@@ -10,7 +10,7 @@
 
 int ctl_validate(int argc, char **argv)
 {
-	struct object_options v;
+	struct object_options v = { 0 };
 	struct mt_options *o = NULL;
 	struct mt_objects objs = { 0 };
 	int r = ctl_object_options("validate",
@@ -60,7 +60,7 @@ static int put_all(const char *galley, const struct mt_objects *objs)
 /* All or nothing as far as can be known here: a file with a fault changes nothing. */
 int ctl_apply(int argc, char **argv)
 {
-	struct object_options v;
+	struct object_options v = { 0 };
 	struct mt_options *o = NULL;
 	struct mt_objects objs = { 0 };
 	int r = ctl_object_options("apply",
@@ -130,7 +130,7 @@ static int delete_files(const struct object_options *v)
 
 int ctl_delete(int argc, char **argv)
 {
-	struct object_options v;
+	struct object_options v = { 0 };
 	struct mt_options *o = NULL;
 	const char *const *rest;
 	int r = ctl_object_options("delete",

@@ -167,7 +167,7 @@ static int get_all(const struct object_options *v)
 
 int ctl_get(int argc, char **argv)
 {
-	struct object_options v;
+	struct object_options v = { 0 };
 	struct mt_options *o = NULL;
 	const char *const *rest;
 	int r = ctl_object_options("get",

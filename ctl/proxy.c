@@ -107,7 +107,7 @@ static int output(json_t *j, const char *format)
 
 int ctl_proxy_status(int argc, char **argv)
 {
-	struct proxy_options v;
+	struct proxy_options v = { 0 };
 	struct mt_options *o = NULL;
 	struct mt_err err = { 0 };
 	json_t *all = NULL;
@@ -144,7 +144,7 @@ static int from_pilot(const struct proxy_options *v, const char *proxy, const ch
 	MT_AUTO(mt_strfreep) char *id = ctl_url_escape(proxy);
 	MT_AUTO(mt_strfreep) char *name = *v->name ? ctl_url_escape(v->name) : NULL;
 	MT_AUTO(mt_strfreep)
-	char *url = mt_asprintf("%s/debug/config_dump?proxyID=%s%s%s", v->pilot, id,
+	char *url = mt_asprintf("%s/debug/config_dump?proxyID=%s&type=%s%s%s", v->pilot, id, key,
 		name ? "&name=" : "", name ? name : "");
 	json_t *all;
 	int r = ctl_http_where(ctl_http_json("GET", url, &all, err), "Pilot", "--pilot", err);
@@ -243,7 +243,7 @@ static int config(
 
 int ctl_proxy_config(int argc, char **argv)
 {
-	struct proxy_options v;
+	struct proxy_options v = { 0 };
 	struct mt_options *o = NULL;
 	struct mt_err err = { 0 };
 	const char *const *rest;

@@ -1,5 +1,5 @@
-/* Tables of listeners, routes, clusters and endpoints. A resource with several rows (filter chains,
- * routes, endpoints) names its configuration objects in the first of them. What is absent is "-";
+/* Tables of listeners, routes, clusters and endpoints. A resource (of routes: a virtual host) with
+ * several rows names its configuration objects in the first of them. What is absent is "-";
  * nothing here trusts the shape of the answer: a missing member reads as absent. */
 #include "ctl/proxy_tables.h"
 
@@ -44,12 +44,46 @@ static void cell_list(struct ctl_table *t, json_t *list)
 	ctl_table_cell(t, mt_buf_str(&b));
 }
 
+/* "VirtualService shop/reviews (rules.yaml:12), ..." */
+static void cell_names(struct ctl_table *t, json_t *objects)
+{
+	MT_AUTO(mt_buf_clear) struct mt_buf b = { 0 };
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(objects, i, o)
+	{
+		const char *ns = text(o, "namespace"), *source = text(o, "source");
+		mt_buf_printf(&b, "%s%s %s%s%s", i ? ", " : "", text(o, "kind"), ns, *ns ? "/" : "",
+			text(o, "name"));
+		if (*source)
+			mt_buf_printf(&b, " (%s)", source);
+	}
+	ctl_table_cell(t, mt_buf_str(&b));
+}
+
 static void cell_objects(struct ctl_table *t, json_t *res, bool first)
 {
 	if (first)
-		cell_list(t, json_object_get(res, "objects"));
+		cell_names(t, json_object_get(res, "objects"));
 	else
 		ctl_table_cell(t, "\"");
+}
+
+/* Those behind one virtual host of a route configuration; NULL: not said. One that is a resource of its
+ * own has the table's name before its own. */
+static json_t *vhost_objects(json_t *res, const char *name)
+{
+	const char *route = text(res, "name");
+	json_t *v;
+	size_t i, n = strlen(route);
+
+	if (strncmp(name, route, n) == 0 && name[n] == '/')
+		name += n + 1;
+
+	json_array_foreach(json_object_get(res, "virtualHosts"), i,
+		v) if (strcmp(text(v, "name"), name) == 0) return json_object_get(v, "objects");
+	return NULL;
 }
 
 static void cell_address(struct ctl_table *t, json_t *address)
@@ -182,7 +216,7 @@ static void cell_destination(struct ctl_table *t, json_t *route)
 
 static void virtual_host(struct ctl_table *t, json_t *res, json_t *vh, bool first)
 {
-	json_t *r;
+	json_t *r, *own = vhost_objects(res, text(vh, "name"));
 	size_t i;
 
 	json_array_foreach(at(vh, "routes"), i, r)
@@ -191,7 +225,10 @@ static void virtual_host(struct ctl_table *t, json_t *res, json_t *vh, bool firs
 		ctl_table_cell(t, i ? "\"" : text(vh, "domains.0"));
 		cell_match(t, at(r, "match"));
 		cell_destination(t, r);
-		cell_objects(t, res, first && i == 0);
+		if (own && i == 0)
+			cell_names(t, own);
+		else
+			cell_objects(t, res, first && i == 0);
 	}
 }
 

@@ -3,7 +3,7 @@
 
 #include <jansson.h>
 
-/* list: [{"name", "objects": [...], "resource": {...}}]. Prints to stdout. */
+/* list: [{"name", "objects": [{"kind", "namespace", "name", "source"}], "resource": {...}}]. Prints to stdout. */
 void ctl_print_listeners(json_t *list);
 void ctl_print_routes(json_t *list);
 void ctl_print_clusters(json_t *list);

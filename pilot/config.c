@@ -170,7 +170,10 @@ static void apply(void *arg)
 	stamp(p);
 	struct pilot_dirty d = p->dirty;
 	p->dirty = (struct pilot_dirty){ 0 }; /* the push may find something to decide again */
+	int64_t start = mt_mono(mt_loop_clock(p->loop));
 	push_world(p->push, w, &d, p->eps.v, p->eps.n);
+	pilot_changes_computed(p->changes, d.reason ? d.reason : "start",
+		mt_wall(mt_loop_clock(p->loop)), mt_mono(mt_loop_clock(p->loop)) - start);
 	pilot_world_unref(w);
 	mt_metric_set(mt_daemon_metrics(p->d), METRIC_pilot_pending_objects,
 		(double)pilot_inforce_pending(p->inforce));
@@ -195,6 +198,14 @@ static void schedule(struct pilot *p)
 	mt_timer_start(p->debounce, MT_MIN(p->opts->debounce_after, left), 0);
 }
 
+void pilot_config_recompute(struct pilot *p, const char *reason)
+{
+	if (!p->dirty.any)
+		p->dirty.since_ns = mt_mono(mt_loop_clock(p->loop));
+	pilot_flow_all(&p->dirty, reason);
+	schedule(p);
+}
+
 /* ---- the feed ---- */
 
 static void decide_again(struct pilot *p)
@@ -205,8 +216,12 @@ static void decide_again(struct pilot *p)
 	mt_timer_start(p->debounce, 0, 0);
 }
 
-static void registry_changed(struct pilot *p, enum pilot_services_change change)
+static void registry_changed(
+	struct pilot *p, const struct pilot_registry *r, enum pilot_services_change change)
 {
+	if (change != PILOT_SERVICES_SAME)
+		mt_metric_add(mt_daemon_metrics(p->d), METRIC_pilot_registry_events, 1,
+			r->ops->name, change == PILOT_SERVICES_CHANGED ? "services" : "endpoints");
 	if (change == PILOT_SERVICES_CHANGED)
 		pilot_flow_services(&p->dirty);
 	else if (change == PILOT_SERVICES_ENDPOINTS)
@@ -221,7 +236,8 @@ static void tell_registries(struct pilot *p, const struct mt_feed_change *c)
 		const struct pilot_registry_ops *ops = p->registries[i]->ops;
 		struct mt_err err = { 0 };
 		if (ops->object)
-			registry_changed(p, ops->object(p->registries[i], c, &p->eps, &err));
+			registry_changed(p, p->registries[i],
+				ops->object(p->registries[i], c, &p->eps, &err));
 		if (err.code < 0) {
 			char title[600];
 			mt_log_error(&scope, "object not usable, what was there before stays",
@@ -264,10 +280,23 @@ void pilot_config_health(struct pilot *p, const char *key, bool healthy)
 	changing(p);
 	for (size_t i = 0; i < p->nregistries; i++)
 		if (p->registries[i]->ops->health)
-			registry_changed(p,
+			registry_changed(p, p->registries[i],
 				p->registries[i]->ops->health(
 					p->registries[i], key, healthy, &p->eps));
 	schedule(p);
+}
+
+static void note_change(struct pilot *p, const struct mt_feed_change *c)
+{
+	const struct mt_object *o = c->new ? c->new : c->old;
+	char title[600];
+
+	pilot_changes_object(p->changes, mt_object_title(o, title, sizeof(title)),
+		mt_wall(mt_loop_clock(p->loop)));
+	mt_metric_add(mt_daemon_metrics(p->d), METRIC_pilot_config_events, 1, o->kind->kind,
+		!c->old           ? "add"
+			: !c->new ? "delete"
+				  : "update");
 }
 
 static void changed(void *ctx, const struct mt_feed_change *c, size_t n)
@@ -275,8 +304,10 @@ static void changed(void *ctx, const struct mt_feed_change *c, size_t n)
 	struct pilot *p = ctx;
 
 	changing(p);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		note_change(p, &c[i]);
 		object_changed(p, &c[i]);
+	}
 	schedule(p);
 	for (size_t i = 0; i < n; i++)
 		pilot_agents_changed(p->agents, c[i].new ? c[i].new : c[i].old);

@@ -33,6 +33,12 @@ void pilot_flow_services(struct pilot_dirty *d)
 	d->index = d->services = true;
 }
 
+void pilot_flow_all(struct pilot_dirty *d, const char *reason)
+{
+	mark(d, T_ALL, reason);
+	d->index = d->services = true;
+}
+
 void pilot_flow_endpoints(struct pilot_dirty *d, bool addresses)
 {
 	mark(d, 1u << PILOT_ENDPOINTS | (addresses ? T_INBOUND : 0), "endpoints");

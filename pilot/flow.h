@@ -25,6 +25,7 @@ void pilot_flow_object(struct pilot_dirty *d, enum mt_kind_id kind);
 void pilot_flow_endpoints(struct pilot_dirty *d, bool addresses);
 /* ... of which something stands in clusters. */
 void pilot_flow_clusters(struct pilot_dirty *d);
+void pilot_flow_all(struct pilot_dirty *d, const char *reason);
 void pilot_flow_services(struct pilot_dirty *d);
 /* A proxy refused what came of an object: what is in force is decided again. */
 void pilot_flow_refused(struct pilot_dirty *d);

@@ -12,6 +12,7 @@ static int base_start(struct mt_daemon *d, void *self, struct mt_err *err)
 	p->opts = mt_daemon_options(d);
 	p->loop = mt_daemon_loop(d);
 	p->env = mt_rpc_env_new((unsigned)p->opts->rpc_threads);
+	p->changes = pilot_changes_new();
 	p->push = push_new(p->loop, mt_daemon_metrics(d), (unsigned)p->opts->max_proxies);
 	push_virtual_hosts(p->push, p->opts->virtual_host_discovery);
 	mt_metric_set(mt_daemon_metrics(d), METRIC_pilot_info, 1, MT_VERSION);
@@ -24,6 +25,7 @@ static void base_stop(struct mt_daemon *d, void *self)
 
 	(void)d;
 	push_free(p->push);
+	pilot_changes_free(p->changes);
 	mt_rpc_env_free(p->env);
 }
 
@@ -49,7 +51,7 @@ static const struct mt_component components[] = {
 	{ "identity", identity_start, identity_stop },
 	{ "config", pilot_config_start, pilot_config_stop },
 	{ "discovery", pilot_serve_start, pilot_serve_stop },
-	{ "pages", pilot_pages_start, NULL },
+	{ "pages", pilot_pages_start, pilot_pages_stop },
 	{ "status", pilot_status_start, NULL },
 };
 

@@ -6,6 +6,7 @@
 #include "common/rpc/rpc.h"
 #include "common/run/daemon.h"
 #include "common/xds/server.h"
+#include "pilot/changes.h"
 #include "pilot/flow.h"
 #include "pilot/inforce.h"
 #include "pilot/options.h"
@@ -37,6 +38,8 @@ struct pilot {
 	struct pilot_dirty dirty;
 	struct pilot_endpoints_changes eps;
 	struct mt_timer *debounce;
+	struct pilot_changes *changes;
+	struct page_gate *gate; /* of the debug pages */
 };
 
 /* config.c: the feed, registries and when a change becomes a world */
@@ -55,5 +58,8 @@ void pilot_serve_stop(struct mt_daemon *d, void *self);
 int pilot_status_start(struct mt_daemon *d, void *self, struct mt_err *err);
 /* notes.c: /debug/notes */
 void pilot_notes_start(struct mt_daemon *d, struct pilot *p);
-/* pages.c: /debug */
+/* Everything is computed again, as if all of it had changed. */
+void pilot_config_recompute(struct pilot *p, const char *reason);
+/* page/pages.c: /debug */
 int pilot_pages_start(struct mt_daemon *d, void *self, struct mt_err *err);
+void pilot_pages_stop(struct mt_daemon *d, void *self);

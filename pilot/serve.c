@@ -48,6 +48,7 @@ int pilot_serve_start(struct mt_daemon *d, void *self, struct mt_err *err)
 			.ctx = p->push,
 			.removal_grace_ns = p->opts->removal_grace,
 			.metrics = mt_daemon_metrics(d),
+			.measure = push_measure,
 		});
 	r = *plain ? listen_on(p, plain, NULL, &p->plain, err) : 0;
 	if (r == 0 && *secure)

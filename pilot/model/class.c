@@ -186,10 +186,10 @@ static void key_labels(struct mt_buf *b, const struct pilot_index *ix, const str
 static void key_common(struct mt_buf *b, const struct pilot_world *w, const struct pilot_proxy *p)
 {
 	const struct pilot_sidecar *sc =
-		p->type == PILOT_SIDECAR ? pilot_index_sidecar(w->ix, p) : NULL;
+		p->type != PILOT_ROUTER ? pilot_index_sidecar(w->ix, p) : NULL;
 	mt_buf_printf(b, "%s envoy=%d.%d.%d ip=%d%d sds=%d none=%d tproxy=%d sidecar=%u",
-		p->type == PILOT_ROUTER ? "router" : "sidecar", p->major, p->minor, p->patch,
-		p->ipv4, p->ipv6, p->sds, p->none, p->tproxy, sc ? sc->id : 0);
+		pilot_proxy_type_name(p->type), p->major, p->minor, p->patch, p->ipv4, p->ipv6,
+		p->sds, p->none, p->tproxy, sc ? sc->id : 0);
 	text(b, "ns", p->ns);
 	text(b, "domain", p->domain);
 	if (p->credentials)
@@ -236,14 +236,16 @@ static void key_inbound(struct mt_buf *b, const struct pilot_world *w, const str
 static bool has_ingress(const struct pilot_world *w, const struct pilot_proxy *p)
 {
 	const struct pilot_sidecar *sc =
-		p->type == PILOT_SIDECAR ? pilot_index_sidecar(w->ix, p) : NULL;
+		p->type != PILOT_ROUTER ? pilot_index_sidecar(w->ix, p) : NULL;
 	return sc && sc->spec->n_ingress;
 }
 
 bool pilot_class_own_inbound(const struct pilot_world *w, const struct pilot_proxy *p)
 {
 	const struct pilot_mesh *m = &w->ix->mesh;
-	return p->none || m->mixer_check || m->mixer_report || has_ingress(w, p);
+	/* A server without a proxy asks for its own addresses. */
+	return p->none || p->type == PILOT_PROXYLESS || m->mixer_check || m->mixer_report ||
+		has_ingress(w, p);
 }
 
 static void finish(struct mt_buf *b, size_t common, struct mt_arena *a, struct pilot_class_key *ret)

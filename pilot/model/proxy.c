@@ -142,6 +142,15 @@ static int split_id(struct pilot_proxy *p, char *part[4], struct mt_err *err)
 	return 0;
 }
 
+static const char *const type_names[] = {
+	[PILOT_SIDECAR] = "sidecar", [PILOT_ROUTER] = "router", [PILOT_PROXYLESS] = "grpc"
+};
+
+const char *pilot_proxy_type_name(enum pilot_proxy_type t)
+{
+	return type_names[t];
+}
+
 static void set_names(struct pilot_proxy *p, const Core__Node *n, char *part[4])
 {
 	p->id = part[2];
@@ -180,6 +189,38 @@ static void set_version(struct pilot_proxy *p, const Core__Node *n)
 	}
 }
 
+/* As Istio's agent says it for its clients, or as gRPC says it of itself. */
+static bool is_grpc(const Core__Node *n)
+{
+	return strcmp(meta_str(n, "GENERATOR"), "grpc") == 0 ||
+		mt_str_prefix(n->user_agent_name, "gRPC");
+}
+
+/* People write the bootstrap of a gRPC client by hand: any id will do, and one without an address
+ * gets an address that no instance has. */
+static void grpc_id(struct pilot_proxy *p, char *part[4])
+{
+	struct mt_ip ip;
+	if (split_id(p, part, NULL) == 0 && mt_ip_parse(part[1], &ip) == 0)
+		return;
+	part[0] = part[3] = mt_arena_strdup(p->arena, "");
+	part[1] = mt_arena_strdup(p->arena, "0.0.0.0");
+	part[2] = mt_arena_strdup(p->arena, p->node_id);
+}
+
+static void set_agent(struct pilot_proxy *p, const Core__Node *n)
+{
+	if (p->major || p->minor)
+		p->agent = mt_arena_printf(
+			p->arena, "%s %d.%d.%d", n->user_agent_name, p->major, p->minor, p->patch);
+	else if (n->user_agent_version_type_case ==
+		CORE__NODE__USER_AGENT_VERSION_TYPE_USER_AGENT_VERSION)
+		p->agent = mt_arena_printf(
+			p->arena, "%s %s", n->user_agent_name, n->user_agent_version);
+	else
+		p->agent = mt_arena_strdup(p->arena, n->user_agent_name);
+}
+
 static int fill(struct pilot_proxy *p, const Core__Node *n, struct mt_err *err)
 {
 	char *part[4];
@@ -187,9 +228,13 @@ static int fill(struct pilot_proxy *p, const Core__Node *n, struct mt_err *err)
 	if (strlen(n->id) > 1024)
 		return mt_fail(err, MT_INVALID, "node.id", "longer than 1024 bytes");
 	p->node_id = mt_arena_strdup(p->arena, n->id);
-	if ((r = split_id(p, part, err)) < 0)
+	if (is_grpc(n))
+		grpc_id(p, part);
+	else if ((r = split_id(p, part, err)) < 0)
 		return r;
-	if (strcmp(part[0], "sidecar") == 0)
+	if (is_grpc(n))
+		p->type = PILOT_PROXYLESS;
+	else if (strcmp(part[0], "sidecar") == 0)
 		p->type = PILOT_SIDECAR;
 	else if (strcmp(part[0], "router") == 0)
 		p->type = PILOT_ROUTER;
@@ -202,6 +247,7 @@ static int fill(struct pilot_proxy *p, const Core__Node *n, struct mt_err *err)
 	set_names(p, n, part);
 	set_workload(p, n);
 	set_version(p, n);
+	set_agent(p, n);
 	struct mt_arena *a = p->arena;
 	p->cluster_id = mt_arena_strdup(a, meta_str(n, "CLUSTER_ID"));
 	p->network = mt_arena_strdup(a, meta_str(n, "NETWORK"));
@@ -213,7 +259,8 @@ static int fill(struct pilot_proxy *p, const Core__Node *n, struct mt_err *err)
 	p->subzone = mt_arena_strdup(a, n->locality ? n->locality->sub_zone : "");
 	p->tproxy = strcmp(meta_str(n, "INTERCEPTION_MODE"), "TPROXY") == 0;
 	p->none = strcmp(meta_str(n, "INTERCEPTION_MODE"), "NONE") == 0;
-	p->sds = meta_true(n, "SDS") ||
+	/* Certificates of a gRPC client are the business of its own bootstrap. */
+	p->sds = p->type == PILOT_PROXYLESS || meta_true(n, "SDS") ||
 		mt_streq(pilot_label(p->labels, p->nlabels, "security.istio.io/tlsMode"), "istio");
 	return 0;
 }
@@ -272,7 +319,7 @@ struct pilot_proxy *pilot_proxy_with(const struct pilot_proxy *old, const struct
 	if (service_account)
 		p->service_account = service_account;
 	const char **texts[] = { &p->node_id, &p->id, &p->name, &p->ns, &p->domain, &p->cluster_id,
-		&p->network, &p->node_name, &p->service_account, &p->workload, &p->admin,
+		&p->network, &p->node_name, &p->service_account, &p->workload, &p->admin, &p->agent,
 		&p->region, &p->zone, &p->subzone };
 	for (size_t i = 0; i < MT_ARRAY_SIZE(texts); i++)
 		copy_text(a, texts[i]);

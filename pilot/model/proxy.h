@@ -7,7 +7,12 @@
 #include "common/schema/object.h"
 #include "envoy/config/core/v3/core.pb-c.h"
 
-enum pilot_proxy_type { PILOT_SIDECAR, PILOT_ROUTER };
+enum pilot_proxy_type {
+	PILOT_SIDECAR,
+	PILOT_ROUTER,
+	PILOT_PROXYLESS, /* no proxy at all: a gRPC client or server that asks for itself */
+};
+const char *pilot_proxy_type_name(enum pilot_proxy_type t); /* "sidecar" */
 enum { PILOT_PROXY_IPS_MAX = 16, PILOT_PROXY_LABELS_MAX = 128, PILOT_PROXY_META_MAX = 64 };
 
 struct pilot_proxy {
@@ -31,6 +36,7 @@ struct pilot_proxy {
 	const char *node_name;       /* NODE_NAME */
 	const char *service_account; /* SERVICE_ACCOUNT */
 	const char *workload;        /* WORKLOAD_NAME, else label app/service name, else name */
+	const char *agent;           /* user_agent_name and version: "envoy 1.40.0" */
 	const char *admin; /* ENVOY_ADMIN: ADDR:PORT of Envoy's admin interface, as it says */
 	const char *region, *zone, *subzone;
 	bool tproxy; /* INTERCEPTION_MODE TPROXY */

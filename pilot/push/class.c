@@ -13,9 +13,11 @@
 #include "common/base/buf.h"
 #include "common/base/vec.h"
 #include "common/schema/pb.h"
+#include "envoy/config/endpoint/v3/endpoint.pb-c.h"
 
 struct push_item {
 	uint64_t fp;
+	bool empty;     /* a load assignment without endpoints */
 	uint64_t epoch; /* of the last plan that had it */
 	struct mt_res *res;
 };
@@ -65,6 +67,7 @@ void push_class_free(struct push_class *c)
 	mt_set_unref(c->joined);
 	mt_set_unref(c->joined_with);
 	mt_set_unref(c->joined_own);
+	push_tally_clear(&c->tallies);
 	mt_free(c->key);
 	mt_free(c);
 }
@@ -148,13 +151,21 @@ static struct mt_res *route_build(struct push_class *c, struct pilot_job *j, str
 /* ---- tables ---- */
 
 static struct mt_res *build(struct push_class *c, struct pilot_job *j, struct mt_arena *a,
-	const struct pilot_item *it, uint64_t epoch)
+	const struct pilot_item *it, uint64_t epoch, bool *ret_empty)
 {
 	if (c->table == PILOT_ROUTES)
 		return route_build(c, j, a, it, epoch);
 	struct pilot_built b;
 	pilot_build(j, it, &b);
+	*ret_empty = c->table == PILOT_ENDPOINTS &&
+		!((const Endpoint__ClusterLoadAssignment *)b.msg)->n_endpoints;
 	return mt_res_new(b.name, b.msg, b.prov, b.nprov);
+}
+
+static bool same_prov(const struct mt_res *a, const struct mt_res *b)
+{
+	return a->nprov == b->nprov &&
+		(!a->nprov || memcmp(a->prov, b->prov, a->nprov * sizeof(*a->prov)) == 0);
 }
 
 /* The resource of an item, built if its fingerprint changed. Borrowed. */
@@ -171,12 +182,18 @@ static struct push_item *refresh(struct push_class *c, struct pilot_job *j, stru
 	if (have->res && have->fp == it->fp)
 		return have;
 
-	struct mt_res *res = build(c, j, a, it, epoch);
+	bool empty = false;
+	struct mt_res *res = build(c, j, a, it, epoch, &empty);
+	c->tallies.empty += (size_t)empty - (size_t)have->empty;
+	have->empty = empty;
 	(*built)++;
 	have->fp = it->fp;
 	if (have->res && have->res->hash == res->hash) {
-		mt_res_unref(res);
-		return have;
+		if (same_prov(have->res, res)) {
+			mt_res_unref(res);
+			return have;
+		}
+		c->prov_moved = true;
 	}
 	mt_res_unref(have->res);
 	have->res = res;
@@ -186,8 +203,10 @@ static struct push_item *refresh(struct push_class *c, struct pilot_job *j, stru
 static void drop_unseen(struct push_class *c, uint64_t epoch)
 {
 	for (struct mt_map_it it = { 0 }; mt_map_next(c->items, &it);)
-		if (((struct push_item *)it.value)->epoch != epoch)
+		if (((struct push_item *)it.value)->epoch != epoch) {
+			c->tallies.empty -= ((struct push_item *)it.value)->empty;
 			item_free(mt_map_del(c->items, it.key));
+		}
 }
 
 /* Virtual hosts of a route configuration that was not rebuilt keep an older epoch and stay; those of a
@@ -208,7 +227,7 @@ static void drop_vhosts(struct push_class *c, uint64_t epoch, const struct mt_ma
 
 static void replace_set(struct push_class *c, struct mt_set *set)
 {
-	if (c->set && mt_set_hash(c->set) == mt_set_hash(set)) {
+	if (c->set && mt_set_hash(c->set) == mt_set_hash(set) && !c->prov_moved) {
 		mt_set_unref(set);
 		return;
 	}
@@ -223,7 +242,9 @@ size_t push_class_compute(
 	size_t built = 0;
 	struct mt_map *rebuilt = c->table == PILOT_ROUTES ? mt_map_new() : NULL;
 
+	c->prov_moved = false;
 	pilot_plan(j, c->table, &plan);
+	push_tally_take(c, j);
 	struct mt_res **res = mt_reallocarray(NULL, plan.n ? plan.n : 1, sizeof(struct mt_res *));
 	for (size_t i = 0; i < plan.n; i++) {
 		size_t before = built;
@@ -262,4 +283,17 @@ size_t push_class_patch(
 	c->set = set;
 	mt_free(res);
 	return built;
+}
+
+void push_class_each_vhost(const struct push_class *c, push_vhost_fn fn, void *ctx)
+{
+	for (struct mt_map_it it = { 0 }; c->vhosts && mt_map_next(c->vhosts, &it);) {
+		const struct push_vhost *v = it.value;
+		const char *slash = strchr(it.key, '/');
+		char route[1024];
+		if (!slash)
+			continue;
+		snprintf(route, sizeof(route), "%.*s", (int)(slash - it.key), it.key);
+		fn(ctx, route, slash + 1, v->prov, v->nprov);
+	}
 }

@@ -7,6 +7,7 @@
 
 #include "common/base/map.h"
 #include "common/xds/set.h"
+#include "pilot/push/tally.h"
 #include "pilot/translate/translate.h"
 
 struct push_class {
@@ -19,6 +20,8 @@ struct push_class {
 	struct mt_set *set;    /* NULL until computed */
 	struct mt_set *good;   /* what a view of it was last allowed to have, NULL none */
 	bool mixed;            /* proxies of several older classes came to it: no common good */
+	bool prov_moved;       /* the last computation changed provenance, perhaps nothing else */
+	struct push_tallies tallies;
 	/* Of an inbound class: its set joined with an outbound one, for all views that join the two. */
 	struct mt_set *joined, *joined_with, *joined_own;
 };
@@ -29,6 +32,10 @@ void push_class_free(struct push_class *c); /* NULL allowed */
 /* Brings the whole table up to date with the job's world. Returns how many resources were built. */
 size_t push_class_compute(
 	struct push_class *c, struct pilot_job *j, struct mt_arena *a, uint64_t epoch);
+/* PILOT_ROUTES: each virtual host with the objects behind it. */
+typedef void (*push_vhost_fn)(
+	void *ctx, const char *route, const char *name, const uint32_t *prov, size_t n);
+void push_class_each_vhost(const struct push_class *c, push_vhost_fn fn, void *ctx);
 /* PILOT_ENDPOINTS: only these clusters. */
 size_t push_class_patch(
 	struct push_class *c, struct pilot_job *j, const char *const *names, size_t n);

@@ -12,6 +12,7 @@
  * and costs a look-up. */
 #include "pilot/push/push.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@
 #include "pilot/metrics.h"
 #include "pilot/push/admit.h"
 #include "pilot/push/canary.h"
+#include "pilot/push/tally.h"
 #include "pilot/push/view.h"
 
 static struct mt_log_scope scope = MT_LOG_SCOPE("ads");
@@ -122,6 +124,11 @@ static void enter_view(struct push *p, struct push_proxy *x)
 	MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
 	struct pilot_class_key keys[PILOT_TABLES];
 
+	struct pilot_instance *inst;
+	bool no_ip = x->proxy->type != PILOT_ROUTER &&
+		!pilot_world_instances(p->world, x->proxy, a, &inst);
+	mt_metric_add(p->metrics, METRIC_pilot_no_ip, (double)no_ip - (double)x->no_ip);
+	x->no_ip = no_ip;
 	pilot_class_keys(p->world, x->proxy, a, keys);
 	push_view_enter(&p->views, x, keys);
 }
@@ -134,6 +141,7 @@ static void refresh_view(struct push *p, struct push_view *v, unsigned tables, i
 
 static void count_classes(struct push *p)
 {
+	push_tally_publish(&p->views, p->world, p->metrics);
 	for (int t = 0; t < PILOT_TABLES; t++)
 		mt_metric_set(p->metrics, METRIC_pilot_classes,
 			(double)mt_map_size(p->views.classes[t]), table_names[t]);
@@ -437,6 +445,33 @@ static int attach(void *ctx, struct mt_xds_sub *s, struct mt_err *ret_err)
 	return 0;
 }
 
+/* How many proxies refuse what they were sent last, by type. */
+static void set_nacked(struct push *p, struct push_proxy *x, unsigned mask)
+{
+	static const int metrics[PUSH_TYPES] = {
+		[PUSH_CDS] = METRIC_pilot_xds_cds_reject,
+		[PUSH_EDS] = METRIC_pilot_xds_eds_reject,
+		[PUSH_LDS] = METRIC_pilot_xds_lds_reject,
+		[PUSH_RDS] = METRIC_pilot_xds_rds_reject,
+	};
+	for (int t = 0; t < PUSH_TYPES; t++)
+		if (metrics[t] && ((x->nacked ^ mask) & 1u << t))
+			mt_metric_add(p->metrics, metrics[t], mask & 1u << t ? 1 : -1);
+	x->nacked = mask;
+}
+
+void push_measure(void *ctx, enum mt_xds_measure what, int type, double v)
+{
+	struct push *p = ctx;
+	char name[8] = "";
+
+	if (what != MT_XDS_M_PUSHES)
+		return;
+	for (size_t i = 0; i + 1 < sizeof(name) && push_types[type].name[i]; i++)
+		name[i] = (char)tolower((unsigned char)push_types[type].name[i]);
+	mt_metric_add(p->metrics, METRIC_pilot_xds_pushes, v, name);
+}
+
 static void detach(void *ctx, struct mt_xds_sub *s)
 {
 	struct push *p = ctx;
@@ -447,6 +482,8 @@ static void detach(void *ctx, struct mt_xds_sub *s)
 	mt_free(mt_map_del(p->credentials, x->claimed->node_id)); /* its agent says them again */
 	push_view_leave(&p->views, x);
 	push_canary_run(p->canary);
+	set_nacked(p, x, 0);
+	mt_metric_add(p->metrics, METRIC_pilot_no_ip, -(double)x->no_ip);
 	if (x->next)
 		x->next->prev = x->prev;
 	if (x->prev)
@@ -463,6 +500,9 @@ static void event(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev
 	struct push *p = ctx;
 	struct push_proxy *x = mt_xds_sub_user(s);
 
+	/* Virtual hosts are routes, whether they are resources of their own or not. */
+	int routes = MT_MIN(ev->type, (int)PUSH_RDS);
+	set_nacked(p, x, ev->kind == MT_XDS_NACK ? x->nacked | 1u << routes : 0);
 	if (ev->kind == MT_XDS_NACK) {
 		mt_metric_add(
 			p->metrics, METRIC_pilot_total_xds_rejects, 1, push_types[ev->type].name);
@@ -509,4 +549,25 @@ const char *push_table_name(enum pilot_table t)
 size_t push_class_count(const struct push *p, enum pilot_table t)
 {
 	return mt_map_size(p->views.classes[t]);
+}
+
+void push_each_vhost(const struct push_proxy *x, push_vhost_fn fn, void *ctx)
+{
+	if (x->view)
+		push_class_each_vhost(x->view->classes[PILOT_ROUTES], fn, ctx);
+}
+
+void push_each_class(const struct push *p, enum pilot_table t,
+	void (*fn)(void *ctx, const char *key, unsigned views, struct mt_set *set), void *ctx)
+{
+	for (struct mt_map_it it = { 0 }; mt_map_next(p->views.classes[t], &it);) {
+		const struct push_class *c = it.value;
+		fn(ctx, c->key, c->refs, c->set);
+	}
+}
+
+void push_each_conflict(
+	const struct push *p, void (*fn)(void *ctx, const char *metric, const char *key), void *ctx)
+{
+	push_tally_each(&p->views, fn, ctx);
 }

@@ -24,6 +24,8 @@ struct push_proxy { /* one connected proxy; owned by the engine */
 	struct pilot_proxy *proxy;   /* as translated: labels from the registry where it is known */
 	struct pilot_proxy *claimed; /* as it describes itself */
 	struct push_view *view;      /* NULL before there is a world */
+	bool no_ip;                  /* no service has an endpoint at its addresses */
+	unsigned nacked;             /* types of which the last response was rejected; a mask */
 	int64_t connected_ns;        /* wall clock */
 	char spiffe_id[MT_SPIFFE_ID_MAX];         /* "" on plaintext */
 	struct push_proxy *prev, *next;           /* all */
@@ -71,6 +73,7 @@ bool push_idle(const struct push *p); /* nothing is being tried or held back */
 void push_credentials(struct push *p, const char *node_id, const char *const *names, size_t n);
 
 /* Callbacks of the discovery server; ctx is the struct push. */
+void push_measure(void *ctx, enum mt_xds_measure what, int type, double v); /* any thread */
 extern const struct mt_xds_app push_app;
 
 /* Pages. */
@@ -78,5 +81,15 @@ const struct push_proxy *push_proxies(const struct push *p); /* first of the lis
 const struct push_proxy *push_find(
 	const struct push *p, const char *id); /* node id or name.namespace; NULL */
 const struct mt_snapshot *push_snapshot(const struct push_proxy *x); /* borrowed, NULL */
+/* Virtual hosts of a proxy's route configurations: with the objects behind each. */
+void push_each_vhost(const struct push_proxy *x,
+	void (*fn)(void *ctx, const char *route, const char *name, const uint32_t *prov, size_t n),
+	void *ctx);
+/* Classes of a table: what they get (borrowed), and how many combinations of classes use it. */
+void push_each_class(const struct push *p, enum pilot_table t,
+	void (*fn)(void *ctx, const char *key, unsigned views, struct mt_set *set), void *ctx);
+/* Conflicts that the plans came upon: metric and what it counts. */
+void push_each_conflict(const struct push *p,
+	void (*fn)(void *ctx, const char *metric, const char *key), void *ctx);
 const char *push_table_name(enum pilot_table t);
 size_t push_class_count(const struct push *p, enum pilot_table t);

@@ -215,16 +215,18 @@ bool push_view_snapshot(
 	push_view_join(v, sets, snap->sets);
 	for (int t = 0; t < PUSH_TYPES; t++)
 		changed = changed || mt_set_hash(snap->sets[t]) != mt_set_hash(v->snap->sets[t]);
-	for (int t = 0; changed && t < PILOT_TABLES; t++) {
+	for (int t = 0; t < PILOT_TABLES; t++) {
 		struct mt_set *old = v->made_of[t];
 		v->made_of[t] = mt_set_ref(sets[t]);
 		mt_set_unref(old);
 	}
 	if (!changed) {
-		mt_snapshot_unref(snap);
-		return false;
+		/* Equal content, but perhaps other objects behind it: proxies have nothing to learn,
+		 * pages have. */
+		snap->id = v->snap->id;
+		snap->made_ns = v->snap->made_ns;
 	}
 	mt_snapshot_unref(v->snap);
 	v->snap = snap;
-	return true;
+	return changed;
 }

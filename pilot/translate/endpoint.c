@@ -133,7 +133,9 @@ static bool takes_mtls(struct pilot_job *j, const struct pilot_service *s,
 		.port = e->ports[port],
 		.service = mt_arena_strndup(j->a, s->hostname, strcspn(s->hostname, ".")),
 		.service_port = s->ports[port].number };
-	return pilot_index_mtls(j->ix, &q, &id) != PILOT_MTLS_DISABLE;
+	bool takes = pilot_index_mtls(j->ix, &q, &id) != PILOT_MTLS_DISABLE;
+	pilot_prov_add(j, id);
+	return takes;
 }
 
 /* What a report of the calling proxy says of the endpoint that it chose: pilot/filter/mixer.c makes its

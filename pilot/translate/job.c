@@ -11,6 +11,7 @@
 #include "pilot/filter/telemetry.h"
 #include "pilot/translate/cluster.h"
 #include "pilot/translate/endpoint.h"
+#include "pilot/translate/grpc.h"
 #include "pilot/translate/listener.h"
 #include "pilot/translate/route.h"
 
@@ -43,7 +44,8 @@ struct pilot_job *pilot_job_new(
 		pilot_scope_inbound(j);
 	}
 	pilot_scope_telemetry(j);
-	pilot_scope_patches(j);
+	if (p->type != PILOT_PROXYLESS)
+		pilot_scope_patches(j);
 	j->fp = mt_hash_mix(j->fp, j->telemetry.hash);
 	return j;
 }
@@ -51,12 +53,6 @@ struct pilot_job *pilot_job_new(
 const struct pilot_notes *pilot_job_notes(const struct pilot_job *j)
 {
 	return &j->notes;
-}
-
-void pilot_prov_add(struct pilot_job *j, uint32_t id)
-{
-	if (id)
-		mt_vec_apush(j->a, &j->prov, id);
 }
 
 /* Reads nothing of the class but what fp_shared covers: the same for every class that has it. */
@@ -257,7 +253,7 @@ static int by_name(const void *pa, const void *pb)
 }
 
 /* Two sources may name one resource (two listeners on one address): the first stays. */
-static void sort_plan(struct pilot_plan *p)
+static void sort_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *p)
 {
 	if (p->n > 1)
 		qsort(p->v, p->n, sizeof(*p->v), by_name);
@@ -265,6 +261,8 @@ static void sort_plan(struct pilot_plan *p)
 	for (size_t i = 0; i < p->n; i++)
 		if (!k || strcmp(p->v[k - 1].name, p->v[i].name) != 0)
 			p->v[k++] = p->v[i];
+		else if (t == PILOT_CLUSTERS)
+			pilot_tally(j, PILOT_TALLY_duplicate_envoy_clusters, "%s", p->v[i].name);
 	p->n = k;
 }
 
@@ -281,6 +279,12 @@ const struct pilot_plan *pilot_job_routes(struct pilot_job *j)
 void pilot_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret)
 {
 	struct pilot_plan p = { 0 };
+	if (j->p->type == PILOT_PROXYLESS && t != PILOT_ENDPOINTS) {
+		pilot_plan_grpc(j, t, &p);
+		sort_plan(j, t, &p);
+		*ret = p;
+		return;
+	}
 	switch (t) {
 	case PILOT_CLUSTERS: pilot_plan_clusters(j, &p); break;
 	case PILOT_CLUSTERS_INBOUND: pilot_plan_clusters_inbound(j, &p); break;
@@ -295,7 +299,7 @@ void pilot_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret)
 	case PILOT_TABLES: break;
 	}
 	pilot_patch_plan(j, t, &p);
-	sort_plan(&p);
+	sort_plan(j, t, &p);
 	*ret = p;
 }
 
@@ -340,19 +344,30 @@ void pilot_build(struct pilot_job *j, const struct pilot_item *it, struct pilot_
 	switch ((enum pilot_how)it->how) {
 	case PILOT_HOW_CLUSTER:
 	case PILOT_HOW_CLUSTER_FIXED:
-	case PILOT_HOW_CLUSTER_INBOUND: b.msg = pilot_build_cluster(j, it); break;
+	case PILOT_HOW_CLUSTER_INBOUND:
+		pilot_prov_add(j, j->mesh->id);
+		b.msg = pilot_build_cluster(j, it);
+		break;
 	case PILOT_HOW_ENDPOINTS: b.msg = pilot_build_endpoints(j, it); break;
 	case PILOT_HOW_LISTENER_OUT:
 	case PILOT_HOW_LISTENER_VIRTUAL_OUT:
 	case PILOT_HOW_LISTENER_VIRTUAL_IN:
 	case PILOT_HOW_LISTENER_IN:
-	case PILOT_HOW_LISTENER_GATEWAY: b.msg = pilot_build_listener(j, it); break;
+	case PILOT_HOW_LISTENER_GATEWAY:
+		pilot_prov_add(j, j->mesh->id);
+		b.msg = pilot_build_listener(j, it);
+		break;
 	case PILOT_HOW_ROUTE: b.msg = pilot_build_route(j, it); break;
 	case PILOT_HOW_PATCHED: b.msg = pilot_patch_added(j, it->what); break;
 	case PILOT_HOW_VHOST_APART: b.msg = pilot_build_vhost_apart(j, it); break;
 	case PILOT_HOW_VHOST: b.msg = pilot_build_vhost(j, it); break;
+	case PILOT_HOW_GRPC_LISTENER:
+	case PILOT_HOW_GRPC_SERVER: b.msg = pilot_build_grpc(j, it); break;
 	}
-	pilot_patch_built(j, it, b.msg);
+	if (j->p->type == PILOT_PROXYLESS)
+		b.msg = pilot_grpc_cut(j, it, b.msg);
+	else
+		pilot_patch_built(j, it, b.msg);
 	pilot_built_finish(j, &b);
 	*ret = b;
 }

@@ -7,6 +7,7 @@
 #include "pilot/model/index.h"
 #include "pilot/model/telemetry.h"
 #include "pilot/translate/pb.h"
+#include "pilot/translate/tally.h"
 #include "pilot/translate/translate.h"
 
 /* An egress listener of the sidecar scope; without a Sidecar object there is one, the catch-all. */
@@ -67,6 +68,7 @@ struct pilot_job {
 	const struct pilot_proxy *p;
 	struct mt_arena *a;
 	struct pilot_notes notes;
+	struct pilot_tallies tallies;
 	const struct pilot_sidecar *sidecar;
 	bool passthrough;    /* outbound to what is not known: allowed */
 	const char *unknown; /* the cluster that this goes to, BlackHoleCluster when not allowed */
@@ -103,6 +105,8 @@ enum pilot_how {
 	PILOT_HOW_VHOST,            /* struct pilot_vhost_ref */
 	PILOT_HOW_VHOST_APART,      /* struct pilot_item of the host */
 	PILOT_HOW_PATCHED,          /* struct pilot_patch, whose value it is */
+	PILOT_HOW_GRPC_LISTENER,    /* struct pilot_grpc_listener */
+	PILOT_HOW_GRPC_SERVER,      /* struct pilot_inbound */
 };
 
 struct pilot_cluster_ref {
@@ -114,8 +118,10 @@ struct pilot_cluster_ref {
 
 /* ---- shared by the files of translate/ ---- */
 void pilot_prov_add(struct pilot_job *j, uint32_t id); /* 0 is ignored */
+/* The object of a note stands behind what is being built too, though it lost. */
 #define pilot_job_note(j, id, kind, path, ...)                                                     \
-	pilot_note_add((j)->a, &(j)->notes, (id), (kind), (path), __VA_ARGS__)
+	(pilot_prov_add((j), (id)),                                                                \
+		pilot_note_add((j)->a, &(j)->notes, (id), (kind), (path), __VA_ARGS__))
 /* fp: of all that the item reads beyond what the job's own fingerprints cover. */
 void pilot_plan_add(struct pilot_job *j, struct pilot_plan *p, const char *name, uint64_t fp,
 	enum pilot_how how, const void *what);

@@ -183,6 +183,7 @@ static Listener__Listener *virtual_outbound(struct pilot_job *j)
 	/* A connection to this very port was not redirected: never send it to itself. */
 	Listener__FilterChain *self = pilot_chain_new(j, "virtualOutbound-trap",
 		pilot_tcp_filter(j, &f, "BlackHoleCluster", "BlackHoleCluster"));
+	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0); /* outboundTrafficPolicy */
 	pilot_chain_match(j, self)->destination_port = pb_u32(j->a, j->mesh->listen_port);
 	pb_add(j->a, l, filter_chains, self);
 	pb_add(j->a, l, filter_chains,

@@ -67,6 +67,8 @@ static void push_target(struct outs *o, const struct pilot_egress *e, struct pil
 			pilot_job_note(j, s->id, PILOT_NOTE_SHADOWED, "spec.ports",
 				"port %u of %s is taken by %s", l->port, s->hostname,
 				j->ix->svcs[l->v[i].svc]->hostname);
+			pilot_tally(j, PILOT_TALLY_conflict_outbound_listener_tcp_over_current_tcp,
+				"%s:%u", s->hostname, l->port);
 			return;
 		}
 	mt_vec_apush(j->a, l, t);
@@ -86,6 +88,8 @@ static void add_target(struct outs *o, const struct pilot_egress *e, const char 
 	if (l->route) {
 		pilot_job_note(j, s->id, PILOT_NOTE_SHADOWED, "spec.ports",
 			"port %u of %s is taken by an HTTP listener", l->port, s->hostname);
+		pilot_tally(j, PILOT_TALLY_conflict_outbound_listener_tcp_over_current_http,
+			"%s:%u", s->hostname, l->port);
 		return;
 	}
 	push_target(o, e, l, t);
@@ -99,6 +103,10 @@ static struct pilot_out_listener *http_listener(struct outs *o, const struct pil
 	if (l->egress != e)
 		return NULL;
 	if (!l->route) {
+		if (l->n)
+			pilot_tally(o->j,
+				PILOT_TALLY_conflict_outbound_listener_http_over_current_tcp, "%s",
+				l->name);
 		l->route = route ? route : mt_arena_printf(o->j->a, "%u", port);
 		l->n = 0;
 		l->fp = mt_hash_mix(mt_hash_str(l->route), 5);

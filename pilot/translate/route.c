@@ -12,6 +12,7 @@
 #include "common/base/hash.h"
 #include "common/base/strs.h"
 #include "pilot/filter/patch.h"
+#include "pilot/translate/grpc.h"
 #include "pilot/translate/listener.h"
 #include "pilot/translate/names.h"
 
@@ -30,8 +31,11 @@ static void add_domain(struct vhosts *v, struct pilot_vhost_ref *ref, const char
 		const char **v;
 		size_t n, cap;
 	} list = { ref->domains, ref->ndomains, ref->cap };
-	if (!pilot_names_put(&v->seen, d))
+	if (!pilot_names_put(&v->seen, d)) {
+		if (ref->nvs)
+			pilot_tally(v->j, PILOT_TALLY_vservice_dup_domain, "%s", d);
 		return;
+	}
 	mt_vec_apush(v->j->a, &list, d);
 	ref->domains = list.v;
 	ref->ndomains = list.n;
@@ -108,6 +112,7 @@ static void put(struct vhosts *v, const char *name, const struct pilot_vhost_ref
 		fp = mt_hash_mix(fp, vs_fp(j, ref->vs[i]));
 	if (ref->server)
 		fp = mt_hash_mix(fp, mt_hash_str(ref->server->gw->name));
+	fp = mt_hash_mix(fp, pilot_prov_rivals_fp(j, ref));
 	pilot_plan_add(j, &v->rc->vhosts, name, fp, PILOT_HOW_VHOST, ref);
 }
 
@@ -292,6 +297,16 @@ static void add_route(struct pilot_job *j, struct pilot_plan *p, struct pilot_ro
 	pilot_plan_add(j, p, rc->name, fp, PILOT_HOW_ROUTE, rc);
 }
 
+void pilot_plan_route_of(
+	struct pilot_job *j, struct pilot_plan *p, struct pilot_route_ref *rc, uint32_t svc)
+{
+	struct vhosts v = { .j = j, .rc = rc, .seen = { .a = j->a } };
+	v.suffix = mt_arena_printf(j->a, ".svc.%s", j->mesh->domain);
+	v.nsuffix = strlen(v.suffix);
+	service_vhost(&v, svc, rc->port);
+	pilot_plan_add(j, p, rc->name, rc->vhosts.n ? rc->vhosts.v[0].fp : 0, PILOT_HOW_ROUTE, rc);
+}
+
 static void gateway_routes(struct pilot_job *j, struct pilot_plan *p)
 {
 	for (size_t i = 0; i < j->ngws; i++) {
@@ -368,6 +383,8 @@ void pilot_plan_route(
 	ret->header = (struct pilot_built){ .name = it->name };
 	j->prov = (struct pilot_prov){ 0 };
 	ret->header.msg = &header(j, it)->base;
+	if (j->p->type == PILOT_PROXYLESS)
+		pilot_grpc_cut(j, it, ret->header.msg);
 	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
 	pilot_built_finish(j, &ret->header);
 	if (!j->p->vhds)

@@ -36,6 +36,13 @@ struct pilot_vhost_ref {
 	const struct pilot_route_ref *rc; /* whose it is, when patches touch it; else NULL */
 };
 
+/* prov.c: virtual services that claim the host of this one too, and lost. */
+uint64_t pilot_prov_rivals_fp(struct pilot_job *j, const struct pilot_vhost_ref *ref);
+void pilot_prov_rivals(struct pilot_job *j, const struct pilot_vhost_ref *ref);
+
+/* A route configuration with the virtual host of one service alone. */
+void pilot_plan_route_of(
+	struct pilot_job *j, struct pilot_plan *p, struct pilot_route_ref *rc, uint32_t svc);
 void pilot_plan_routes(struct pilot_job *j, struct pilot_plan *p);
 void pilot_plan_virtual_hosts(struct pilot_job *j, struct pilot_plan *p);
 ProtobufCMessage *pilot_build_vhost_apart(struct pilot_job *j, const struct pilot_item *it);

@@ -203,8 +203,11 @@ static void inbound_done(struct pilot_job *j, struct pilot_inbound *in)
 {
 	for (size_t i = 0; i < j->ninbound; i++)
 		if (&j->inbound[i] != in && j->inbound[i].port == in->port &&
-			mt_streq(j->inbound[i].bind, in->bind))
+			mt_streq(j->inbound[i].bind, in->bind)) {
+			pilot_tally(j, PILOT_TALLY_conflict_inbound_listener, "%s:%u",
+				j->p->workload, in->port);
 			return shadowed_inbound(j, &j->inbound[i], in);
+		}
 	in->cluster = mt_arena_printf(j->a, "inbound|%u||", in->port);
 	struct pilot_mtls_query q = { .ns = j->p->ns,
 		.labels = j->p->labels,

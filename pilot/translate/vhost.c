@@ -124,7 +124,10 @@ static Route__VirtualHost *build(struct pilot_job *j, const struct pilot_item *i
 		pilot_prov_add(j, j->ix->svcs[ref->svc]->id);
 	if (ref->server)
 		pilot_prov_add(j, ref->server->gw->id);
+	pilot_prov_rivals(j, ref);
 	if (ref->kind == PILOT_VHOST_ANY) {
+		pilot_prov_add(j, j->mesh->id); /* outboundTrafficPolicy */
+		pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
 		any_routes(j, ref, v);
 		return v;
 	}

@@ -148,6 +148,8 @@ def main():
         pair = self_signed(folder)
         for name in names:
             for i, proxy in enumerate(json.loads((root / name / "expected.json").read_text())["proxies"]):
+                if proxy["class"].startswith("grpc "):
+                    continue  # gRPC asks for itself, no Envoy ever sees this
                 jobs.append(pool.submit(check, envoy, name, i, proxy, pair))
         for j in jobs:
             n += 1
@@ -155,7 +157,7 @@ def main():
     for p in problems:
         print(p)
     print(f"envoy_validate: {n} proxies, {len(problems)} problems")
-    return 1 if problems or not n else 0
+    return 1 if problems or not (n or names == ["grpc"]) else 0
 
 
 if __name__ == "__main__":

@@ -63,6 +63,40 @@ START_TEST(what_is_not_said)
 }
 END_TEST
 
+START_TEST(grpc_without_a_proxy)
+{
+	struct pilot_proxy *p;
+	struct mt_err err;
+	ck_assert_int_eq(
+		proxy_of_json("{\"id\": \"sidecar~10.0.0.1~a.shop~shop.svc.cluster.local\", "
+			      "\"metadata\": {\"GENERATOR\": \"grpc\"}}",
+			&p, &err),
+		0);
+	ck_assert_int_eq(p->type, PILOT_PROXYLESS);
+	ck_assert_str_eq(p->id, "a.shop");
+	ck_assert_str_eq(p->ns, "shop");
+	ck_assert_str_eq(p->ips[0], "10.0.0.1");
+	pilot_proxy_unref(p);
+	/* Any id will do where gRPC itself speaks. */
+	ck_assert_int_eq(proxy_of_json("{\"id\": \"my~client\", \"user_agent_name\": "
+				       "\"gRPC C-core linux\", \"user_agent_version\": \"1.2\", "
+				       "\"metadata\": {\"NAMESPACE\": \"shop\"}}",
+				 &p, &err),
+		0);
+	ck_assert_int_eq(p->type, PILOT_PROXYLESS);
+	ck_assert_str_eq(p->id, "my~client");
+	ck_assert_str_eq(p->ns, "shop");
+	ck_assert_str_eq(p->domain, "shop.svc.cluster.local");
+	ck_assert_str_eq(p->agent, "gRPC C-core linux 1.2");
+	ck_assert_uint_eq(p->nips, 1);
+	struct pilot_proxy *q = pilot_proxy_with(p, NULL, 0, "other", NULL);
+	pilot_proxy_unref(p);
+	ck_assert_str_eq(q->agent, "gRPC C-core linux 1.2");
+	ck_assert_int_eq(q->type, PILOT_PROXYLESS);
+	pilot_proxy_unref(q);
+}
+END_TEST
+
 START_TEST(bad_nodes)
 {
 	static const struct {
@@ -107,4 +141,4 @@ START_TEST(limits)
 }
 END_TEST
 
-MT_UNIT(proxy, node_of_istio, what_is_not_said, bad_nodes, limits)
+MT_UNIT(proxy, node_of_istio, what_is_not_said, grpc_without_a_proxy, bad_nodes, limits)
