@@ -149,12 +149,24 @@ static void stamp(struct pilot *p)
 
 static void settled(void *ctx);
 
+/* The last good state may be older than what proxies have, and older than the record of what is in
+ * force. Galley usually answers within milliseconds: proxies, which have what they had, wait so long. */
+static bool wait_for_galley(struct pilot *p)
+{
+	int64_t left = p->start_until_ns - mt_mono(mt_loop_clock(p->loop));
+
+	if (p->live || push_current(p->push) || left <= 0)
+		return false;
+	mt_timer_start(p->debounce, left, 0);
+	return true;
+}
+
 static void apply(void *arg)
 {
 	struct pilot *p = arg;
 
 	mt_timer_stop(p->debounce);
-	if (!p->synced || !p->dirty.any)
+	if (!p->synced || !p->dirty.any || wait_for_galley(p))
 		return;
 	const struct pilot_world *old = push_current(p->push);
 	struct pilot_world *w = update_world(p);
@@ -385,6 +397,7 @@ int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err)
 	for (size_t i = 0; i < MT_ARRAY_SIZE(all); i++)
 		p->registries[p->nregistries++] = all[i]->open(p->ids);
 	p->debounce = mt_timer_new(p->loop, apply, p);
+	p->start_until_ns = mt_mono(mt_loop_clock(p->loop)) + MT_NS_PER_SEC;
 	if (strcmp(p->opts->canary, "on") != 0 && strcmp(p->opts->canary, "off") != 0) {
 		pilot_config_stop(d, self);
 		return mt_fail(

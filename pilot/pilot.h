@@ -27,8 +27,9 @@ struct pilot {
 	struct pilot_registry *registries[PILOT_REGISTRIES_MAX];
 	size_t nregistries;
 	struct mt_feed *feed;
-	bool live;   /* ... and nothing of it is missing that Galley has */
-	bool synced; /* configuration is complete: from Galley or from disk */
+	int64_t start_until_ns; /* until then the first world waits for Galley */
+	bool live;              /* ... and nothing of it is missing that Galley has */
+	bool synced;            /* configuration is complete: from Galley or from disk */
 	struct push *push;
 	struct mt_xds_server *xds;
 	struct pilot_agents *agents; /* NULL before discovery has started */
