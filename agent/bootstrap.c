@@ -93,9 +93,9 @@ static json_t *http2(int keepalive_s)
 static json_t *cluster(const char *name, const char *type, json_t *addr, int keepalive_s)
 {
 	return json_pack("{s:s, s:s, s:s, s:{s:s, s:[{s:[{s:{s:o}}]}]}, s:o}", "name", name, "type",
-		type, "connect_timeout", CONNECT_TIMEOUT, "load_assignment", "cluster_name", name, "endpoints",
-		"lb_endpoints", "endpoint", "address", addr, "typed_extension_protocol_options",
-		http2(keepalive_s));
+		type, "connect_timeout", CONNECT_TIMEOUT, "load_assignment", "cluster_name", name,
+		"endpoints", "lb_endpoints", "endpoint", "address", addr,
+		"typed_extension_protocol_options", http2(keepalive_s));
 }
 
 static json_t *sds(const char *name)
