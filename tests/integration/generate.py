@@ -356,8 +356,9 @@ class Generator:
                     yield self.put(self.meta(*key, self.gateway(key[1])))
         for host, subsets in sorted(wanted.items()):
             app, ns = host.split(".")[:2]
-            if host in HOSTS:
-                yield from self.settle_service(host, app, ns, subsets - {None})
+            if host in OUTSIDE:
+                app, ns = "d", "default"
+            yield from self.settle_service(host, app, ns, subsets - {None})
 
     def settle_service(self, host, app, ns, subsets):
         mine = [k for k, o in sorted(self.held().items())
@@ -368,11 +369,12 @@ class Generator:
         ports = [port(n) for n in PORTS]
         spec = {"hosts": [host], "ports": ports, "location": "MESH_INTERNAL",
                 "resolution": "STATIC", "endpoints": [self.endpoint(app, ports)]}
-        yield self.put(self.meta("ServiceEntry", ns, f"settled-{app}", spec))
+        yield self.put(self.meta("ServiceEntry", ns, f"settled-{host.split('.')[0]}", spec))
         if subsets:
             spec = {"host": host, "subsets": [
                 {"name": s, "labels": {"version": s}} for s in sorted(subsets)]}
-            yield self.put(self.meta("DestinationRule", ns, f"settled-{app}", spec))
+            yield self.put(self.meta(
+                "DestinationRule", ns, f"settled-{host.split('.')[0]}", spec))
 
 
 def references(spec):
