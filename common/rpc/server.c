@@ -14,7 +14,7 @@ enum {
 	KEEPALIVE_TIMEOUT_MS = 10 * 1000,
 	LOOKAHEAD_BYTES = 4096,
 	READ_BYTES = 8192,      /* an idle connection waits with a buffer of this size (memory.c) */
-	TLS_FRAME_BYTES = 4096, /* ... and keeps one of this size to encrypt */
+	TLS_FRAME_BYTES = 8192, /* ... and keeps one of this size to encrypt */
 	PING_MIN_MS = 5 * 1000, /* a client that pings more often is cut off */
 };
 
