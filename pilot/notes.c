@@ -2,7 +2,7 @@
  * filter is not there or a provider that is missing. What is wrong for every proxy is at push_status;
  * this is found only by translating everything for the proxy, which is done when it is asked. */
 #include "common/base/arena.h"
-#include "pilot/pilot.h"
+#include "pilot/page/page.h"
 #include "pilot/translate/translate.h"
 
 static json_t *notes_json(const struct pilot *p, const struct pilot_notes *notes)
@@ -22,14 +22,14 @@ static json_t *notes_json(const struct pilot *p, const struct pilot_notes *notes
 static void page(void *ctx, struct mt_http_req *r)
 {
 	const struct pilot *p = ctx;
-	const char *id = mt_http_query(r, "proxyID");
-	const struct push_proxy *x = id ? push_find(p->push, id) : NULL;
 	const struct pilot_world *w = push_current(p->push);
+	const struct push_proxy *x = page_proxy(p, r);
 
-	if (!x || !w) {
+	if (!x)
+		return;
+	if (!w) {
 		struct mt_err err;
-		mt_fail(&err, MT_NOT_FOUND, "proxyID", "no proxy \"%s\" is connected to this Pilot",
-			id ? id : "");
+		mt_fail(&err, MT_UNAVAILABLE, NULL, "there is no configuration yet");
 		mt_http_reply_err(r, &err);
 		return;
 	}
