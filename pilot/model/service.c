@@ -95,7 +95,7 @@ struct pilot_service *pilot_service_new(void)
 	struct pilot_service *s = MT_ANEW(a, struct pilot_service);
 	mt_ref_init(&s->ref);
 	s->arena = a;
-	s->hostname = s->ns = s->registry = "";
+	s->hostname = s->ns = s->name = s->registry = "";
 	return s;
 }
 

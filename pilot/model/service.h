@@ -56,7 +56,8 @@ struct pilot_service {
 	struct mt_arena *arena;
 	const char *hostname; /* fully qualified, may be a wildcard "*.example.com" */
 	const char *ns;
-	const char *registry;         /* "ServiceEntry", "Kubernetes", ... */
+	const char *name;     /* of the record behind it: of two as old, the first by name wins */
+	const char *registry; /* "ServiceEntry", "Kubernetes", ... */
 	const char *const *addresses; /* VIPs and CIDR blocks */
 	size_t naddresses;
 	const struct pilot_port *ports;

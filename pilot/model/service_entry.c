@@ -271,6 +271,7 @@ static int convert_service(const struct mt_object *o, uint32_t id, const char *h
 		*c = (char)tolower((unsigned char)*c);
 	s->hostname = lower;
 	s->ns = mt_arena_strdup(a, o->ns);
+	s->name = mt_arena_strdup(a, o->name);
 	s->registry = "ServiceEntry";
 	s->addresses = copy_strs(a, e->addresses, e->n_addresses);
 	s->naddresses = e->n_addresses;

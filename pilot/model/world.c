@@ -49,6 +49,8 @@ static int svc_cmp(const void *pa, const void *pb)
 		return a->in->svc->created_ns < b->in->svc->created_ns ? -1 : 1;
 	r = strcmp(a->in->svc->ns, b->in->svc->ns);
 	if (!r)
+		r = strcmp(a->in->svc->name, b->in->svc->name);
+	if (!r)
 		r = (a->in->svc->id > b->in->svc->id) - (a->in->svc->id < b->in->svc->id);
 	return r ? r : (a->rank > b->rank) - (a->rank < b->rank);
 }

@@ -40,6 +40,37 @@ START_TEST(finds)
 }
 END_TEST
 
+/* Two records of one name, as old as each other: the order in which they came does not decide. */
+START_TEST(equals_are_told_apart_by_name)
+{
+	static const char entry[] = "kind: ServiceEntry\n"
+				    "apiVersion: networking.istio.io/v1alpha3\n"
+				    "metadata: {name: %s, namespace: default}\n"
+				    "spec:\n"
+				    "  hosts: [one.example]\n"
+				    "  resolution: STATIC\n"
+				    "  ports: [{number: 80, name: http, protocol: HTTP}]\n"
+				    "  endpoints: [{address: %s}]\n---\n";
+	for (int order = 0; order < 2; order++) {
+		struct mt_buf b = { 0 };
+		for (int i = 0; i < 2; i++) {
+			bool first = i == order;
+			mt_buf_printf(
+				&b, entry, first ? "a" : "b", first ? "10.0.0.1" : "10.0.0.2");
+		}
+		struct fixture f;
+		const struct pilot_endpoints *eps;
+		fixture_load(&f, mt_buf_str(&b));
+		int at = pilot_world_find(f.w, "one.example", "default");
+		ck_assert_int_ge(at, 0);
+		ck_assert_str_eq(pilot_world_service(f.w, (size_t)at, &eps)->name, "a");
+		ck_assert_str_eq(eps->v[0].address, "10.0.0.1");
+		fixture_clear(&f);
+		mt_buf_clear(&b);
+	}
+}
+END_TEST
+
 START_TEST(an_endpoint_change_shares_the_rest)
 {
 	struct fixture f, g;
@@ -201,5 +232,5 @@ START_TEST(bad_entries)
 }
 END_TEST
 
-MT_UNIT(world, finds, an_endpoint_change_shares_the_rest, instances_of_a_proxy, class_keys,
-	protocols, bad_entries)
+MT_UNIT(world, finds, equals_are_told_apart_by_name, an_endpoint_change_shares_the_rest,
+	instances_of_a_proxy, class_keys, protocols, bad_entries)
