@@ -254,7 +254,8 @@ static void endpoints_only(struct push *p, const struct pilot_world *before,
 		if (!is_at(x, moved))
 			continue;
 		regroup_one(p, x);
-		refresh_view(p, x->view, T_INBOUND, d->since_ns);
+		if (x->view) /* none: it has never been let in, and is on its way out */
+			refresh_view(p, x->view, T_INBOUND, d->since_ns);
 	}
 	for (struct mt_map_it it = { 0 }; mt_map_next(p->views.views, &it);)
 		refresh_view(p, it.value, 0, d->since_ns);
