@@ -32,3 +32,11 @@ void mt_hash_hex(uint64_t h, char buf[17])
 		buf[i] = "0123456789abcdef"[h & 15];
 	buf[16] = '\0';
 }
+
+uint64_t mt_hash_mix_strs(uint64_t h, const char *const *v, size_t n)
+{
+	h = mt_hash_mix(h, n);
+	for (size_t i = 0; i < n; i++)
+		h = mt_hash_mix(h, mt_hash_str(v[i]));
+	return h;
+}

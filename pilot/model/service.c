@@ -99,21 +99,13 @@ struct pilot_service *pilot_service_new(void)
 	return s;
 }
 
-static uint64_t mix_strs(uint64_t h, const char *const *v, size_t n)
-{
-	h = mt_hash_mix(h, n);
-	for (size_t i = 0; i < n; i++)
-		h = mt_hash_mix(h, mt_hash_str(v[i]));
-	return h;
-}
-
 void pilot_service_done(struct pilot_service *s)
 {
 	uint64_t h = mt_hash_mix(mt_hash_str(s->hostname), mt_hash_str(s->ns));
 	h = mt_hash_mix(h, mt_hash_str(s->registry));
-	h = mix_strs(h, s->addresses, s->naddresses);
-	h = mix_strs(h, s->sans, s->nsans);
-	h = mix_strs(h, s->export_to, s->nexport_to);
+	h = mt_hash_mix_strs(h, s->addresses, s->naddresses);
+	h = mt_hash_mix_strs(h, s->sans, s->nsans);
+	h = mt_hash_mix_strs(h, s->export_to, s->nexport_to);
 	h = mt_hash_mix(h, s->nports);
 	for (size_t i = 0; i < s->nports; i++) {
 		const struct pilot_port *p = &s->ports[i];
@@ -152,7 +144,7 @@ static uint64_t endpoint_hash(const struct pilot_endpoint *e, size_t nports)
 {
 	const char *texts[] = { e->address, e->region, e->zone, e->subzone, e->network, e->cluster,
 		e->service_account, e->ns, e->workload };
-	uint64_t h = mix_strs(0, texts, MT_ARRAY_SIZE(texts));
+	uint64_t h = mt_hash_mix_strs(0, texts, MT_ARRAY_SIZE(texts));
 	for (size_t i = 0; i < nports; i++)
 		h = mt_hash_mix(h, e->ports[i]);
 	for (size_t i = 0; i < e->nlabels; i++) {
@@ -188,7 +180,7 @@ static void collect_accounts(struct pilot_endpoints *e)
 			v[k++] = v[i];
 	e->accounts = v;
 	e->naccounts = k;
-	e->accounts_hash = mix_strs(e->any_mtls, v, k);
+	e->accounts_hash = mt_hash_mix_strs(e->any_mtls, v, k);
 }
 
 void pilot_endpoints_done(struct pilot_endpoints *e)

@@ -401,18 +401,10 @@ uint64_t pilot_world_addresses_hash(const struct pilot_world *w)
 	return w->addrs->hash;
 }
 
-static uint64_t mix_names(uint64_t h, const char *const *v, size_t n)
-{
-	h = mt_hash_mix(h, n);
-	for (size_t i = 0; i < n; i++)
-		h = mt_hash_mix(h, mt_hash_str(v[i]));
-	return h;
-}
-
 uint64_t pilot_world_keys_hash(const struct pilot_world *w)
 {
-	uint64_t h = mix_names(0, w->ix->label_keys, w->ix->nlabel_keys);
-	return mix_names(h, w->ix->meta_keys, w->ix->nmeta_keys);
+	uint64_t h = mt_hash_mix_strs(0, w->ix->label_keys, w->ix->nlabel_keys);
+	return mt_hash_mix_strs(h, w->ix->meta_keys, w->ix->nmeta_keys);
 }
 
 uint64_t pilot_world_index_hash(const struct pilot_world *w)

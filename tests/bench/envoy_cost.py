@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.request
 
-from parts import HOST, ROOT, TICKS, Daemon, Workload, free_port
+from parts import HOST, ROOT, Daemon, Workload, cpu_of, free_port, memory_of
 
 ENVOY = os.path.join(ROOT, "build", "envoy", "envoy")
 # name: (delta, virtual hosts as resources)
@@ -69,17 +69,6 @@ def until(condition, what, seconds=60):
         time.sleep(0.01)
 
 
-def cpu(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def rss(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1]) * 1024
-
-
 def one(workload, config, variant, repeats, scratch):
     """One row: one Pilot, one Envoy."""
     delta, apart = VARIANTS[variant]
@@ -101,16 +90,16 @@ def one(workload, config, variant, repeats, scratch):
         routes = "VHDS" if apart else "RDS"
         until(lambda: acknowledged(monitor, routes) > 0, "Envoy has its first routes")
         time.sleep(2)  # it settles: what follows is the change alone
-        row = {"services": workload.services, "variant": variant, "envoy_rss": rss(envoy.pid)}
+        row = {"services": workload.services, "variant": variant, "envoy_rss": memory_of(envoy.pid, "VmRSS")}
         for what, kind, change in (
                 ("route", routes, lambda n: workload.write(0, weight=10 + n % 80)),
                 ("endpoint", "EDS", lambda n: workload.write(0, last=5 + n % 200))):
-            used = cpu(envoy.pid)
+            used = cpu_of(envoy.pid)
             for n in range(repeats):
                 before = acknowledged(monitor, kind)
                 change(n)
                 until(lambda b=before, k=kind: acknowledged(monitor, k) > b, f"a changed {what}")
-            row[what + "_cpu_s"] = (cpu(envoy.pid) - used) / repeats
+            row[what + "_cpu_s"] = (cpu_of(envoy.pid) - used) / repeats
             workload.write(0)
             time.sleep(0.5)
         return row

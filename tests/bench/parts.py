@@ -93,6 +93,22 @@ class Workload:
         return sum(1 for i in range(streams) if i % self.namespaces in seen_by)
 
 
+def cpu_of(pid):
+    """Seconds of processor time that a process has used."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory_of(pid, key):
+    """VmRSS or VmHWM of a process, in bytes."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        for line in f:
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 class Daemon:
     """A process of ours; its figures come from /proc."""
 
@@ -120,17 +136,10 @@ class Daemon:
         sys.exit(f"bench: {self.name} {what}")
 
     def cpu(self):
-        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_of(self.process.pid)
 
     def memory(self, key):
-        """VmRSS or VmHWM, in bytes."""
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
-            for line in f:
-                if line.startswith(key + ":"):
-                    return int(line.split()[1]) * 1024
-        return 0
+        return memory_of(self.process.pid, key)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
