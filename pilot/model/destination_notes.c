@@ -60,9 +60,6 @@ static void policy(struct notes *n, const char *path, const Nw__TrafficPolicy *p
 		: above                                      ? above->outlier_detection
 							     : NULL;
 	balancer(n, sub(n, path, "loadBalancer"), p->load_balancer, o);
-	if (p->retry_budget && p->retry_budget->budget_interval)
-		IGNORED(n, sub(n, path, "retryBudget.budgetInterval"),
-			"has no effect: the budget is of the requests that are active");
 	for (size_t i = 0; i < p->n_port_level_settings; i++) {
 		const Nw__TrafficPolicy__PortTrafficPolicy *s = p->port_level_settings[i];
 		const char *at =

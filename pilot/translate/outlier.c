@@ -19,10 +19,10 @@ static void outliers(struct pilot_job *j, Cluster__Cluster *c, const Nw__Outlier
 	uint32_t n5xx = o->consecutive_5xx_errors ? o->consecutive_5xx_errors->value
 						  : (uint32_t)MT_MAX(o->consecutive_errors, 0);
 	uint32_t gateway = o->consecutive_gateway_errors ? o->consecutive_gateway_errors->value : 0;
-	/* Zero switches one off; a rule that says neither has Envoy's five 5xx. */
+	/* Zero switches it off; a rule that does not name it has Envoy's five, whatever else it says. */
 	if (n5xx)
 		m->consecutive_5xx = pb_u32(a, n5xx);
-	if (o->consecutive_5xx_errors || n5xx || gateway)
+	if (o->consecutive_5xx_errors || n5xx)
 		m->enforcing_consecutive_5xx = pb_u32(a, n5xx ? 100 : 0);
 	if (gateway) {
 		m->consecutive_gateway_failure = pb_u32(a, gateway);

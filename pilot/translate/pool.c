@@ -9,10 +9,18 @@ static Google__Protobuf__UInt32Value *limit(struct pilot_job *j, int32_t v)
 	return pb_u32(j->a, v > 0 ? (uint32_t)v : UINT32_MAX);
 }
 
-/* Retries in flight as a share of the requests in flight; max_retries has no say then. */
-static Cluster__CircuitBreakers__Thresholds__RetryBudget *budget(
-	struct pilot_job *j, const Nw__TrafficPolicy__RetryBudget *b)
+/* Envoy 1.40 has the field, 1.36 does not. */
+static bool knows_interval(const struct pilot_proxy *p)
 {
+	return p->major > 1 || (p->major == 1 && p->minor >= 40);
+}
+
+/* Retries in flight as a share of the requests in flight, or of those of the last while; max_retries
+ * has no say then. */
+static Cluster__CircuitBreakers__Thresholds__RetryBudget *budget(
+	struct pilot_job *j, const struct pilot_policy *pol)
+{
+	const Nw__TrafficPolicy__RetryBudget *b = pol->retry_budget;
 	Cluster__CircuitBreakers__Thresholds__RetryBudget *m =
 		pb_new(j->a, cluster__circuit_breakers__thresholds__retry_budget);
 	if (b->percent) {
@@ -21,6 +29,12 @@ static Cluster__CircuitBreakers__Thresholds__RetryBudget *budget(
 	}
 	if (b->min_retry_concurrency)
 		m->min_retry_concurrency = pb_u32(j->a, b->min_retry_concurrency);
+	if (pb_dur_ns(b->budget_interval) > 0 && knows_interval(j->p))
+		m->budget_interval = pb_dur_dup(j->a, b->budget_interval);
+	else if (pb_dur_ns(b->budget_interval) > 0)
+		pilot_job_note(j, pol->dr->ids[0], PILOT_NOTE_IGNORED,
+			"spec.trafficPolicy.retryBudget.budgetInterval",
+			"needs Envoy 1.40: the budget is of the requests that are active");
 	return m;
 }
 
@@ -36,7 +50,7 @@ void pilot_cluster_limits(struct pilot_job *j, Cluster__Cluster *c, const struct
 	t->max_requests = limit(j, http ? http->http2_max_requests : 0);
 	t->max_retries = limit(j, http ? http->max_retries : 0);
 	if (pol && pol->retry_budget)
-		t->retry_budget = budget(j, pol->retry_budget);
+		t->retry_budget = budget(j, pol);
 	t->track_remaining = true;
 	c->circuit_breakers = pb_new(j->a, cluster__circuit_breakers);
 	pb_add(j->a, c->circuit_breakers, thresholds, t);

@@ -235,23 +235,6 @@ def test_simple(world, lb):
         assert all(abs(c - n / 4) <= 24 for c in counts.values()), counts
 
 
-def test_warmup(world):
-    world.rules(
-        rule(loadBalancer={"simple": "ROUND_ROBIN", "warmup": {
-            "duration": "3600s", "minimumPercent": 1, "aggression": 1}}),
-        web="abc", what="a warms up",
-        until=lambda: "slow_start_config" in json.dumps(
-            world.near.envoy.resources("cluster")[CLUSTER]))
-    # A long window: of a hundred requests the newcomer gets very few, if any.
-    world.rules(
-        rule(loadBalancer={"simple": "ROUND_ROBIN", "warmup": {
-            "duration": "3600s", "minimumPercent": 1, "aggression": 1}}),
-        until=lambda: f"{world.web['d'].addr}" in world.near.envoy.endpoints(CLUSTER),
-        what="d is there")
-    got = world.of(world.near, n=100)
-    assert set(got) >= set("abc")
-
-
 def test_locality_failover_by_active_checks(world):
     check = checked(http={"path": "/healthz"}, interval="0.1s", timeout="1s",
                     unhealthyThreshold=2, healthyThreshold=1, noTrafficInterval="0.1s")

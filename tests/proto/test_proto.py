@@ -46,6 +46,10 @@ MOVED = {
 UNPUBLISHED = ("adapter.", "apikey", "authorization", "checknothing", "edge", "listentry",
                "logentry", "meltemi.", "metric", "quota", "reportnothing", "tracespan")
 
+# What the Envoy that the tests run has and the published descriptors have not yet; a real Envoy that
+# rejects unknown fields took each (tests/integration/test_destination.py).
+AHEAD = {"envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget.budget_interval"}
+
 
 def part(*prefixes):
     return Index([f for f in descriptors.ours() if f.package.startswith(prefixes)])
@@ -60,8 +64,10 @@ def report(faults):
 
 
 def test_envoy():
-    faults = compare.compare(part(*descriptors.ENVOY), [Index(descriptors.envoy())])
-    assert not faults, report(faults)
+    faults = set(compare.compare(part(*descriptors.ENVOY), [Index(descriptors.envoy())]))
+    ahead = {f"{name}: official has no such field" for name in AHEAD}
+    assert ahead <= faults, "published by now: AHEAD need not name it"
+    assert faults == ahead, report(sorted(faults - ahead))
 
 
 def test_istio():
