@@ -36,6 +36,50 @@ const ProtobufCMessageDescriptor *mt_patch_type(Nw__EnvoyFilter__ApplyTo to)
 	}
 }
 
+#define TO(name) NW__ENVOY_FILTER__APPLY_TO__##name
+#define BIT(name) (1u << NW__ENVOY_FILTER__PATCH__OPERATION__##name)
+
+enum {
+	MERGES = BIT(MERGE) | BIT(MERGE_AND_REPLACE_LIST),
+	WHOLE = MERGES | BIT(ADD) | BIT(REMOVE),
+	PLACED = WHOLE | BIT(INSERT_BEFORE) | BIT(INSERT_AFTER) | BIT(INSERT_FIRST),
+	FILTER = PLACED | BIT(REPLACE),
+};
+
+static const unsigned ops[] = {
+	[TO(LISTENER)] = WHOLE,
+	[TO(FILTER_CHAIN)] = WHOLE,
+	[TO(NETWORK_FILTER)] = FILTER,
+	[TO(HTTP_FILTER)] = FILTER,
+	[TO(LISTENER_FILTER)] = FILTER,
+	[TO(ROUTE_CONFIGURATION)] = MERGES,
+	[TO(VIRTUAL_HOST)] = WHOLE,
+	[TO(HTTP_ROUTE)] = PLACED,
+	[TO(CLUSTER)] = WHOLE,
+	[TO(EXTENSION_CONFIG)] = BIT(ADD),
+};
+
+bool mt_patch_can(Nw__EnvoyFilter__ApplyTo to, Nw__EnvoyFilter__Patch__Operation op)
+{
+	return (unsigned)to < MT_ARRAY_SIZE(ops) && (unsigned)op < 32 && (ops[to] & 1u << op);
+}
+
+static const char *enum_name(const ProtobufCEnumDescriptor *d, int v)
+{
+	const ProtobufCEnumValue *e = protobuf_c_enum_descriptor_get_value(d, v);
+	return e ? e->name : NULL;
+}
+
+const char *mt_patch_kind_name(Nw__EnvoyFilter__ApplyTo to)
+{
+	return enum_name(&nw__envoy_filter__apply_to__descriptor, (int)to);
+}
+
+const char *mt_patch_op_name(Nw__EnvoyFilter__Patch__Operation op)
+{
+	return enum_name(&nw__envoy_filter__patch__operation__descriptor, (int)op);
+}
+
 ProtobufCMessage *mt_patch_value(Nw__EnvoyFilter__ApplyTo to, const Google__Protobuf__Struct *value,
 	const char *path, struct mt_arena *a, struct mt_diags *diags)
 {

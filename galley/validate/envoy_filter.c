@@ -8,32 +8,6 @@
 
 #define TO(name) NW__ENVOY_FILTER__APPLY_TO__##name
 #define OP(name) NW__ENVOY_FILTER__PATCH__OPERATION__##name
-#define BIT(op) (1u << (op))
-
-enum {
-	MERGES = BIT(OP(MERGE)) | BIT(OP(MERGE_AND_REPLACE_LIST)),
-	WHOLE = MERGES | BIT(OP(ADD)) | BIT(OP(REMOVE)),
-	PLACED = WHOLE | BIT(OP(INSERT_BEFORE)) | BIT(OP(INSERT_AFTER)) | BIT(OP(INSERT_FIRST)),
-};
-
-/* The operations that a kind of thing has. */
-static const struct {
-	Nw__EnvoyFilter__ApplyTo to;
-	const char *name;
-	unsigned ops;
-} kinds[] = {
-	{ TO(LISTENER), "LISTENER", WHOLE },
-	{ TO(FILTER_CHAIN), "FILTER_CHAIN", WHOLE },
-	{ TO(NETWORK_FILTER), "NETWORK_FILTER", PLACED | BIT(OP(REPLACE)) },
-	{ TO(HTTP_FILTER), "HTTP_FILTER", PLACED | BIT(OP(REPLACE)) },
-	{ TO(LISTENER_FILTER), "LISTENER_FILTER", PLACED | BIT(OP(REPLACE)) },
-	{ TO(ROUTE_CONFIGURATION), "ROUTE_CONFIGURATION", MERGES },
-	{ TO(VIRTUAL_HOST), "VIRTUAL_HOST", WHOLE },
-	{ TO(HTTP_ROUTE), "HTTP_ROUTE", PLACED },
-	{ TO(CLUSTER), "CLUSTER", WHOLE },
-	{ TO(EXTENSION_CONFIG), "EXTENSION_CONFIG", BIT(OP(ADD)) },
-};
-
 static void value(const struct check *c, const char *path, Nw__EnvoyFilter__ApplyTo to,
 	const Google__Protobuf__Struct *v)
 {
@@ -101,25 +75,25 @@ static void object_match(const struct check *c, const char *path,
 static void patch(
 	const struct check *c, const char *path, const Nw__EnvoyFilter__EnvoyConfigObjectPatch *p)
 {
-	unsigned op = p->patch ? p->patch->operation : OP(INVALID);
-	size_t k = 0;
+	Nw__EnvoyFilter__Patch__Operation op = p->patch ? p->patch->operation : OP(INVALID);
 
-	while (k < MT_ARRAY_SIZE(kinds) && kinds[k].to != p->apply_to)
-		k++;
 	if (p->apply_to == TO(BOOTSTRAP)) {
 		remark(c, at(c, "%s.applyTo", path),
 			"has no effect: the agent writes the bootstrap");
 		return;
 	}
-	if (k == MT_ARRAY_SIZE(kinds)) {
+	if (!mt_patch_type(p->apply_to)) {
 		fault(c, at(c, "%s.applyTo", path), "is missing");
 		return;
 	}
 	if (op == OP(INVALID))
 		fault(c, at(c, "%s.patch.operation", path), "is missing");
-	else if (!(kinds[k].ops & BIT(op)))
-		fault(c, at(c, "%s.patch.operation", path), "is not possible for %s",
-			kinds[k].name);
+	else if (!mt_patch_can(p->apply_to, op))
+		remark(c, at(c, "%s.patch.operation", path),
+			"has no effect: %s is not possible for %s", mt_patch_op_name(op),
+			mt_patch_kind_name(p->apply_to));
+	if (op != OP(INVALID) && op != OP(ADD) && p->patch->filter_class)
+		remark(c, at(c, "%s.patch.filterClass", path), "has no effect: is for ADD alone");
 	object_match(c, at(c, "%s.match", path), p->match, p->apply_to);
 	if (op == OP(INVALID) || op == OP(REMOVE))
 		return;

@@ -5,6 +5,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/strs.h"
+#include "common/schema/envoy_patch.h"
 #include "common/schema/pb_merge.h"
 #include "pilot/filter/patch_listener.h"
 
@@ -20,6 +21,38 @@ void pilot_scope_patches(struct pilot_job *j)
 	for (size_t i = 0; i < j->ix->npatches; i++)
 		if (pilot_patch_selects(&j->ix->patches[i], j->p))
 			j->patches[j->npatches++] = &j->ix->patches[i];
+	if (j->npatches)
+		j->patch_hits = MT_ANEWN(j->a, bool, j->ix->npatches);
+}
+
+void pilot_patch_hit(struct pilot_job *j, const struct pilot_patch *p)
+{
+	j->patch_hits[p->index] = true;
+	pilot_prov_add(j, p->id);
+}
+
+static bool has_note(const struct pilot_job *j, const struct pilot_patch *p)
+{
+	for (size_t i = 0; i < j->notes.n; i++)
+		if (j->notes.v[i].id == p->id && strcmp(j->notes.v[i].path, p->path) == 0)
+			return true;
+	return false;
+}
+
+void pilot_patch_notes(struct pilot_job *j)
+{
+	for (size_t i = 0; i < j->npatches; i++) {
+		const struct pilot_patch *p = j->patches[i];
+		if (!j->patch_hits[p->index] && !has_note(j, p))
+			pilot_job_note(j, p->id, PILOT_NOTE_IGNORED, p->path,
+				"changes nothing of this proxy: it has no %s as the match says",
+				mt_patch_kind_name(p->to));
+	}
+}
+
+void pilot_patch_own(struct pilot_job *j, ProtobufCMessage *m)
+{
+	memcpy(m, mt_pb_dup(m, j->a), m->descriptor->sizeof_message);
 }
 
 bool pilot_patch_in(const struct pilot_patch *p, pilot_patch_context context)
@@ -132,8 +165,10 @@ static bool removed(struct pilot_job *j, const struct pilot_item *it, pilot_appl
 		if (p->to != to || p->op != OP(REMOVE) || !pilot_patch_in(p, context))
 			continue;
 		if (to == TO(CLUSTER) ? cluster_matches(p, it->name)
-				      : pilot_patch_listener_item(j, p, it))
+				      : pilot_patch_listener_item(j, p, it)) {
+			pilot_patch_hit(j, p);
 			return true;
+		}
 	}
 	return false;
 }
@@ -175,18 +210,29 @@ void pilot_patch_built(struct pilot_job *j, const struct pilot_item *it, Protobu
 {
 	enum pilot_how how = (enum pilot_how)it->how;
 	pilot_patch_context context = context_of(j, how, it->name);
+	bool own = false;
 	if (!j->npatches || how == PILOT_HOW_ENDPOINTS || how == PILOT_HOW_ROUTE ||
 		how == PILOT_HOW_VHOST || how == PILOT_HOW_VHOST_APART || how == PILOT_HOW_PATCHED)
 		return;
 	if (!is_cluster(how)) {
+		bool any = false;
+		for (size_t i = 0; i < j->npatches && !any; i++)
+			any = concerns(j, j->patches[i], how, it->name);
+		if (!any)
+			return;
+		pilot_patch_own(j, m);
 		pilot_patch_listener(j, context, (Listener__Listener *)m);
 		return;
 	}
 	for (size_t i = 0; i < j->npatches; i++) {
 		const struct pilot_patch *p = j->patches[i];
 		bool merge = p->op == OP(MERGE) || p->op == OP(MERGE_AND_REPLACE_LIST);
-		if (merge && concerns(j, p, how, it->name))
-			pilot_patch_merge(j, p, m);
+		if (!merge || !concerns(j, p, how, it->name))
+			continue;
+		if (!own)
+			pilot_patch_own(j, m);
+		own = true;
+		pilot_patch_merge(j, p, m);
 	}
 }
 
@@ -203,7 +249,7 @@ const char *pilot_patch_name_of(const ProtobufCMessage *m)
 void pilot_patch_merge(struct pilot_job *j, const struct pilot_patch *p, ProtobufCMessage *m)
 {
 	mt_pb_merge(m, p->value, j->a, p->op == OP(MERGE_AND_REPLACE_LIST));
-	pilot_prov_add(j, p->id);
+	pilot_patch_hit(j, p);
 }
 
 /* A filter whose configuration is discovered under a name that another patch has: Pilot serves no
@@ -219,7 +265,7 @@ static void put_in_place(struct pilot_job *j, Hcm__HttpFilter *f)
 			continue;
 		f->config_type_case = HCM__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG;
 		f->typed_config = ((const Core__TypedExtensionConfig *)p->value)->typed_config;
-		pilot_prov_add(j, p->id);
+		pilot_patch_hit(j, p);
 		return;
 	}
 }
@@ -234,7 +280,7 @@ ProtobufCMessage *pilot_patch_value(struct pilot_job *j, const struct pilot_patc
 
 ProtobufCMessage *pilot_patch_added(struct pilot_job *j, const struct pilot_patch *p)
 {
-	pilot_prov_add(j, p->id);
+	pilot_patch_hit(j, p);
 	return pilot_patch_value(j, p);
 }
 
@@ -267,8 +313,57 @@ static bool change(struct pilot_job *j, const struct pilot_patch *p,
 	}
 	*l->n = n;
 	if (hit)
-		pilot_prov_add(j, p->id);
+		pilot_patch_hit(j, p);
 	return hit;
+}
+
+/* Those of Pilot's own filters that a class comes after. What identifies comes first. */
+static bool is_before(const char *name, pilot_filter_class where)
+{
+	static const struct {
+		const char *name;
+		bool authn;
+	} own[] = {
+		{ "envoy.filters.http.jwt_authn", true },
+		{ "envoy.filters.http.rbac", false },
+		{ "envoy.filters.http.ext_authz", false },
+		{ "envoy.filters.network.rbac", false },
+		{ "envoy.filters.network.ext_authz", false },
+	};
+	for (size_t i = 0; i < MT_ARRAY_SIZE(own); i++)
+		if (strcmp(own[i].name, name) == 0)
+			return own[i].authn ||
+				where == NW__ENVOY_FILTER__PATCH__FILTER_CLASS__AUTHZ;
+	return false;
+}
+
+/* An earlier patch of the same class put a filter of this name. */
+static bool is_earlier(
+	const struct pilot_job *j, const struct pilot_patch *p, const ProtobufCMessage *m)
+{
+	for (size_t i = 0; i < j->npatches && j->patches[i] != p; i++) {
+		const struct pilot_patch *o = j->patches[i];
+		if (o->to == p->to && o->op == OP(ADD) && o->where == p->where &&
+			strcmp(pilot_patch_name_of(o->value), pilot_patch_name_of(m)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Where a filter that is added stands: last, unless its class says otherwise; within a class in the
+ * order of the patches. Statistics are taken at the end, so before them is last too. */
+static size_t class_place(const struct pilot_job *j, const struct pilot_patch *p,
+	const struct pilot_patch_list *l, size_t last)
+{
+	size_t at = 0;
+	if (!l->end || !p->where || p->where == NW__ENVOY_FILTER__PATCH__FILTER_CLASS__STATS)
+		return last;
+	for (size_t i = 0; i < last; i++)
+		if (is_before(pilot_patch_name_of((*l->v)[i]), p->where))
+			at = i + 1;
+	while (at < last && is_earlier(j, p, (*l->v)[at]))
+		at++;
+	return at;
 }
 
 bool pilot_patch_list(struct pilot_job *j, const struct pilot_patch *p,
@@ -280,7 +375,7 @@ bool pilot_patch_list(struct pilot_job *j, const struct pilot_patch *p,
 	case OP(MERGE_AND_REPLACE_LIST):
 	case OP(REPLACE):
 	case OP(REMOVE): return change(j, p, l, all);
-	case OP(ADD): at = last; break;
+	case OP(ADD): at = class_place(j, p, l, last); break;
 	case OP(INSERT_FIRST): at = 0; break;
 	default:
 		for (size_t i = 0; *p->target && i < *l->n; i++)
@@ -296,6 +391,6 @@ bool pilot_patch_list(struct pilot_job *j, const struct pilot_patch *p,
 			return false;
 	}
 	insert(j, l, at, pilot_patch_value(j, p));
-	pilot_prov_add(j, p->id);
+	pilot_patch_hit(j, p);
 	return true;
 }

@@ -42,6 +42,13 @@ void pilot_patch_routes_inline(
 bool pilot_patch_is_route(const struct pilot_patch *p);
 
 /* ---- shared ---- */
+/* The patch changed what is being built, or the plan. */
+void pilot_patch_hit(struct pilot_job *j, const struct pilot_patch *p);
+/* What is built may share parts with what was built before it, and a list that both have would grow with
+ * each: a patch changes a copy, which this makes of m and all below. */
+void pilot_patch_own(struct pilot_job *j, ProtobufCMessage *m);
+/* Notes, of all patches for this proxy, those that changed nothing: once everything was built. */
+void pilot_patch_notes(struct pilot_job *j);
 bool pilot_patch_in(const struct pilot_patch *p, pilot_patch_context context);
 /* A repeated field of messages that have names, as patches change it. */
 struct pilot_patch_list {

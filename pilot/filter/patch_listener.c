@@ -233,13 +233,19 @@ static void chain_removal(
 	const struct place *at, const struct pilot_patch *p, Listener__Listener *l)
 {
 	size_t n = 0;
+	bool hit = false;
 	for (size_t i = 0; i < l->n_filter_chains; i++)
 		if (!chain_meant(at, p, l->filter_chains[i]))
 			l->filter_chains[n++] = l->filter_chains[i];
+		else
+			hit = true;
 	l->n_filter_chains = n;
-	if (l->default_filter_chain && chain_meant(at, p, l->default_filter_chain))
+	if (l->default_filter_chain && chain_meant(at, p, l->default_filter_chain)) {
 		l->default_filter_chain = NULL;
-	pilot_prov_add(at->j, p->id);
+		hit = true;
+	}
+	if (hit)
+		pilot_patch_hit(at->j, p);
 }
 
 static void one_patch(const struct place *at, const struct pilot_patch *p, Listener__Listener *l)
@@ -259,7 +265,7 @@ static void one_patch(const struct place *at, const struct pilot_patch *p, Liste
 		if (p->op == OP(ADD)) {
 			pb_add(at->j->a, l, filter_chains,
 				(Listener__FilterChain *)pilot_patch_value(at->j, p));
-			pilot_prov_add(at->j, p->id);
+			pilot_patch_hit(at->j, p);
 			return;
 		}
 		if (p->op == OP(REMOVE)) {

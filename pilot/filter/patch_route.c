@@ -155,6 +155,7 @@ void pilot_patch_vhost(
 	if (!ref->rc)
 		return;
 	struct pilot_patch_routes at = pilot_patch_routes_of(j, ref->rc);
+	pilot_patch_own(j, &v->base);
 	vhost(j, &at, v);
 }
 
@@ -181,8 +182,10 @@ static bool stays(struct pilot_job *j, const struct pilot_patch_routes *at, stru
 		if ((p->to != TO(VIRTUAL_HOST) && p->to != TO(HTTP_ROUTE)) || !rc_meant(at, p) ||
 			!vhost_meant(p, it->name, ref->domains, ref->ndomains))
 			continue;
-		if (p->to == TO(VIRTUAL_HOST) && p->op == OP(REMOVE))
+		if (p->to == TO(VIRTUAL_HOST) && p->op == OP(REMOVE)) {
+			pilot_patch_hit(j, p);
 			return false;
+		}
 		it->fp = mt_hash_mix(it->fp, p->hash);
 		ref->rc = rc;
 	}
@@ -224,13 +227,15 @@ void pilot_patch_routes_inline(
 			Route__VirtualHost *v = m->virtual_hosts[k];
 			if (!vhost_meant(p, v->name, (const char *const *)v->domains, v->n_domains))
 				m->virtual_hosts[n++] = v;
+			else
+				pilot_patch_hit(j, p);
 		}
 		if (p->op == OP(REMOVE))
 			m->n_virtual_hosts = n;
-		else if (p->op == OP(ADD))
-			pb_add(j->a, m, virtual_hosts,
-				(Route__VirtualHost *)pilot_patch_value(j, p));
-		pilot_prov_add(j, p->id);
+		if (p->op != OP(ADD))
+			continue;
+		pb_add(j->a, m, virtual_hosts, (Route__VirtualHost *)pilot_patch_value(j, p));
+		pilot_patch_hit(j, p);
 	}
 	for (size_t k = 0; k < m->n_virtual_hosts; k++)
 		vhost(j, at, m->virtual_hosts[k]);

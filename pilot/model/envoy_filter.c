@@ -75,12 +75,24 @@ static void add_patch(struct pilot_index *ix, struct patches *all, struct pilot_
 	p.match = c->match;
 	p.context = c->match ? c->match->context : NW__ENVOY_FILTER__PATCH_CONTEXT__ANY;
 	p.op = c->patch ? c->patch->operation : NW__ENVOY_FILTER__PATCH__OPERATION__INVALID;
+	p.where = c->patch ? c->patch->filter_class : 0;
 	p.target = target_of(&p);
 	if (!mt_patch_type(p.to) || p.context == NW__ENVOY_FILTER__PATCH_CONTEXT__WAYPOINT) {
 		pilot_note_add(ix->arena, &ix->notes, p.id, PILOT_NOTE_IGNORED, p.path,
 			p.to == NW__ENVOY_FILTER__APPLY_TO__BOOTSTRAP
 				? "the bootstrap is written by the agent, before there are patches"
 				: "there is nothing of this kind to change");
+		return;
+	}
+	if (p.where && p.op != NW__ENVOY_FILTER__PATCH__OPERATION__ADD)
+		pilot_note_add(ix->arena, &ix->notes, p.id, PILOT_NOTE_IGNORED,
+			mt_arena_printf(ix->arena, "%s.patch.filterClass", p.path),
+			"is for ADD alone");
+	if (!mt_patch_can(p.to, p.op)) {
+		pilot_note_add(ix->arena, &ix->notes, p.id, PILOT_NOTE_IGNORED,
+			mt_arena_printf(ix->arena, "%s.patch.operation", p.path),
+			"%s is not possible for %s", or_empty(mt_patch_op_name(p.op)),
+			or_empty(mt_patch_kind_name(p.to)));
 		return;
 	}
 	if (!is_removal(p.op)) {
@@ -143,6 +155,8 @@ static void order(struct patches *all)
 		}
 		all->v[k] = p;
 	}
+	for (size_t i = 0; i < all->n; i++)
+		all->v[i].index = (uint32_t)i;
 }
 
 void pilot_index_patches(struct pilot_index *ix, const struct pilot_config *c, size_t n)

@@ -8,8 +8,10 @@
 typedef Nw__EnvoyFilter__ApplyTo pilot_apply_to;
 typedef Nw__EnvoyFilter__PatchContext pilot_patch_context;
 typedef Nw__EnvoyFilter__Patch__Operation pilot_patch_op;
+typedef Nw__EnvoyFilter__Patch__FilterClass pilot_filter_class;
 
 struct pilot_patch {
+	uint32_t index; /* in the order of all */
 	uint32_t id;
 	const struct mt_object *obj;
 	const char *path; /* "spec.configPatches[2]" */
@@ -19,6 +21,7 @@ struct pilot_patch {
 	pilot_apply_to to;
 	pilot_patch_context context;
 	pilot_patch_op op;
+	pilot_filter_class where; /* of ADD, for filters: after which of Pilot's own it stands */
 	const Nw__EnvoyFilter *spec;
 	const Nw__EnvoyFilter__EnvoyConfigObjectMatch *match; /* NULL: anything */
 	const Nw__EnvoyFilter__DeprecatedListenerMatch *old;  /* 1.0's match; NULL: anything */

@@ -89,6 +89,7 @@ struct pilot_job {
 	struct pilot_telemetry telemetry;
 	const struct pilot_patch **patches; /* for this proxy, in order */
 	size_t npatches;
+	bool *patch_hits; /* by pilot_patch.index: it changed something */
 };
 
 enum pilot_how {

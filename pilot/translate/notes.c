@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/vec.h"
+#include "pilot/filter/patch.h"
 #include "pilot/translate/job.h"
 
 static bool equal(const struct pilot_note *a, const struct pilot_note *b)
@@ -21,6 +22,7 @@ void pilot_job_all_notes(struct pilot_job *j, struct pilot_notes *ret)
 		for (size_t i = 0; i < p.n; i++)
 			pilot_build(j, &p.v[i], &b);
 	}
+	pilot_patch_notes(j);
 	for (size_t i = 0; i < j->notes.n; i++) {
 		size_t k = 0;
 		while (k < out.n && !equal(&out.v[k], &j->notes.v[i]))

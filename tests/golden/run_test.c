@@ -223,7 +223,9 @@ static json_t *translate(const char *name, const struct pilot_world *w, const js
 			goto done;
 		}
 	}
-	json_object_set_new(out, "notes", notes_json(pilot_job_notes(j)));
+	struct pilot_notes notes;
+	pilot_job_all_notes(j, &notes);
+	json_object_set_new(out, "notes", notes_json(&notes));
 done:
 	pilot_proxy_unref(p);
 	mt_diags_clear(&diags);

@@ -160,3 +160,32 @@ def test_what_cannot_be_is_told(world):
     assert found["path"] == "spec.configPatches[0]" and "envoy.filters.http.nothing" in found["note"]
     assert http_request(pilot, "/debug/notes?proxyID=nobody").status == 404
     assert world.client.get("server").headers.get("x-good") == "yes"
+
+
+def test_class_says_where_a_filter_stands(world):
+    """Answers meet the filters from the end: statistics' place first, though that patch was first."""
+    def mark(name, where):
+        code = lua("function envoy_on_response(h) local o = h:headers():get('x-order') or '' "
+                   f"h:headers():replace('x-order', o .. '{name} ') end")
+        patch = http_filter("ADD", {**code, "name": name})
+        patch["patch"]["filterClass"] = where
+        return patch
+    world.filters(envoy_filter(labels={"app": "server"}, configPatches=[
+        mark("stats", "STATS"), mark("one", "AUTHN"), mark("two", "AUTHN")]))
+    world.until(lambda: world.client.get("server").headers.get("x-order", "").strip() == "stats two one")
+
+
+def test_patches_without_a_place_are_told(world):
+    """An operation that there is not, and a match that means nothing; the others of the object hold."""
+    world.filters(envoy_filter("half", labels={"app": "server"}, configPatches=[
+        http_filter("INSERT_FIRST", lua("function envoy_on_response(h) h:headers():add('x-half', '1') end")),
+        {"applyTo": "CLUSTER", "patch": {"operation": "REPLACE", "value": {"name": "x"}}},
+        {"applyTo": "CLUSTER", "match": {"cluster": {"service": "nobody.default"}},
+         "patch": {"operation": "MERGE", "value": {"alt_stat_name": "x"}}}]))
+    world.until(lambda: world.client.get("server").headers.get("x-half") == "1")
+    note = wait_for(lambda: [n for n in world.notes() if "half" in n["object"]])[0]
+    assert note["path"] == "spec.configPatches[1].patch.operation" and "REPLACE" in note["note"]
+    page = http_request(world.mesh.monitor["pilot"],
+                        f"/debug/notes?proxyID={world.server.name}.default").json()["notes"]
+    found = [n for n in page if "half" in n["object"]]
+    assert [n["path"] for n in found] == ["spec.configPatches[2]"], page

@@ -207,7 +207,7 @@ static const struct {
 		"{configPatches: [{}, {applyTo: CLUSTER}, {applyTo: CLUSTER, patch: {operation: INSERT_BEFORE, value: {name: a}}}, {applyTo: CLUSTER, match: {listener: {}}, patch: {operation: ADD, value: {type: STATIC}}}]}",
 		"spec.configPatches[0].applyTo: is missing\n"
 		"spec.configPatches[1].patch.operation: is missing\n"
-		"spec.configPatches[2].patch.operation: is not possible for CLUSTER\n"
+		"~spec.configPatches[2].patch.operation: has no effect: INSERT_BEFORE is not possible for CLUSTER\n"
 		"spec.configPatches[3].match.listener: is for listeners and what is in them\n"
 		"spec.configPatches[3].patch.value.name: is missing\n" },
 	{ "EnvoyFilter",
