@@ -8,6 +8,16 @@
 
 static const size_t max_body = 1024 * 1024;
 
+/* A header of a request, or a name that Istio gives to what it knows of a request beside headers. */
+static void matched_name(const struct check *c, const char *path, const char *name)
+{
+	if (mt_str_prefix(name, "@request.auth.claims"))
+		fault(c, path,
+			"claims of tokens are not matched: the proxies do not verify end users' tokens");
+	else
+		check_header_name(c, path, name);
+}
+
 static void match(const struct check *c, const char *path, const Nw__HTTPMatchRequest *m)
 {
 	check_string_match(c, at(c, "%s.uri", path), m->uri);
@@ -16,12 +26,12 @@ static void match(const struct check *c, const char *path, const Nw__HTTPMatchRe
 	check_string_match(c, at(c, "%s.authority", path), m->authority);
 	for (size_t i = 0; i < m->n_headers; i++) {
 		const char *p = at(c, "%s.headers.%s", path, m->headers[i]->key);
-		check_header_name(c, p, m->headers[i]->key);
+		matched_name(c, p, m->headers[i]->key);
 		check_string_match(c, p, m->headers[i]->value);
 	}
 	for (size_t i = 0; i < m->n_without_headers; i++) {
 		const char *p = at(c, "%s.withoutHeaders.%s", path, m->without_headers[i]->key);
-		check_header_name(c, p, m->without_headers[i]->key);
+		matched_name(c, p, m->without_headers[i]->key);
 		check_string_match(c, p, m->without_headers[i]->value);
 	}
 	for (size_t i = 0; i < m->n_query_params; i++)

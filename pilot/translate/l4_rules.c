@@ -48,25 +48,54 @@ static void chain(const struct pilot_l4_ctx *c, const struct at *m, struct pilot
 	pilot_chains_add(c->c, on, fc);
 }
 
+/* Match k of a rule; a rule without matches has one that takes everything. */
+static size_t tcp_matches(const Nw__TCPRoute *r)
+{
+	return r->n_match ? r->n_match : 1;
+}
+
+static struct at tcp_match(const Nw__TCPRoute *r, size_t k)
+{
+	static const Nw__L4MatchAttributes any = NW__L4_MATCH_ATTRIBUTES__INIT;
+	const Nw__L4MatchAttributes *m = r->n_match ? r->match[k] : &any;
+	return (struct at){ m->port, m->source_labels, m->n_source_labels, m->gateways,
+		m->n_gateways, m->source_namespace, m->destination_subnets,
+		m->n_destination_subnets, &m->source_subnet, *m->source_subnet ? 1 : 0 };
+}
+
+/* The rules from i on that are for this proxy and port, and that nothing can reach any more. */
+static void never(const struct pilot_l4_ctx *c, size_t i)
+{
+	for (; i < c->vs->spec->n_tcp; i++) {
+		const Nw__TCPRoute *r = c->vs->spec->tcp[i];
+		bool here = false;
+		for (size_t k = 0; k < tcp_matches(r) && !here; k++) {
+			struct at at = tcp_match(r, k);
+			here = applies(c, &at);
+		}
+		if (here)
+			pilot_job_note(c->c->j, c->vs->id, PILOT_NOTE_IGNORED,
+				mt_arena_printf(c->c->j->a, "spec.tcp[%zu]", i),
+				"an earlier rule takes every connection");
+	}
+}
+
 bool pilot_tcp_rules(const struct pilot_l4_ctx *c)
 {
 	for (size_t i = 0; i < c->vs->spec->n_tcp; i++) {
 		const Nw__TCPRoute *r = c->vs->spec->tcp[i];
-		static const Nw__L4MatchAttributes any = NW__L4_MATCH_ATTRIBUTES__INIT;
-		for (size_t k = 0; k < (r->n_match ? r->n_match : 1); k++) {
-			const Nw__L4MatchAttributes *m = r->n_match ? r->match[k] : &any;
-			struct at at = { m->port, m->source_labels, m->n_source_labels, m->gateways,
-				m->n_gateways, m->source_namespace, m->destination_subnets,
-				m->n_destination_subnets, &m->source_subnet,
-				*m->source_subnet ? 1 : 0 };
+		for (size_t k = 0; k < tcp_matches(r); k++) {
+			struct at at = tcp_match(r, k);
 			if (!applies(c, &at))
 				continue;
 			struct pilot_chain_on on = { .sni = c->sni,
 				.nsni = c->nsni,
 				.path = mt_arena_printf(c->c->j->a, "spec.tcp[%zu]", i) };
 			chain(c, &at, &on, r->route, r->n_route);
-			if (!at.ndst && !at.nsrc)
-				return true;
+			if (at.ndst || at.nsrc)
+				continue;
+			never(c, i + 1);
+			return true;
 		}
 	}
 	return false;

@@ -173,6 +173,11 @@ class World:
         r = http_request(self.mesh.monitor["pilot"], "/debug/push_status").json()
         return {(n["object"], n["kind"], n["path"]) for n in r["notes"]}
 
+    def notes_of(self, proxy):
+        """What translation for one proxy has to say."""
+        r = http_request(self.mesh.monitor["pilot"], f"/debug/notes?proxyID={proxy}").json()
+        return {(n["object"], n["kind"], n["path"]) for n in r["notes"]}
+
     def stop(self):
         self.mesh.stop()
         self.good.stop()

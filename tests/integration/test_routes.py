@@ -2,13 +2,12 @@
 variants. The first rules of this kind are in test_traffic.py; here is the rest."""
 import collections
 import socket
-import time
 
 import pytest
 
 from mesh import DOMAIN
 from routes import TLS_PORT, World, hello, obj, prefix, reached, to, vs
-from util import http_request, wait_for
+from util import http_request
 
 
 @pytest.fixture(scope="module", params=["delta", "sotw"])
@@ -76,6 +75,22 @@ def test_match_source_port_gateway(world):
     for path in ("/l", "/n", "/p", "/g"):
         assert w.version(path) == "v2", path
     assert w.version("/") == "v1"
+
+
+def test_stat_prefix(world):
+    """statPrefix of a match: the route has statistics of its own, under that name."""
+    w = world
+    w.rules([{"match": [{"uri": {"prefix": "/s"}, "statPrefix": "the-s"},
+                        {"uri": {"prefix": "/t"}, "statPrefix": "the-t"}], "route": [to("v2")]},
+             {"route": [to("v1")]}])
+
+    def counts():
+        found = w.client.envoy.stats("route.the-..upstream_rq_total")
+        return {k.rsplit(".", 2)[1]: v for k, v in found.items()}
+    for path, n in (("/s", 3), ("/t", 2), ("/", 4)):
+        for _ in range(n):
+            assert w.get(path).status == 200
+    w.mesh.eventually(lambda: counts() == {"the-s": 3, "the-t": 2}, what="both are counted")
 
 
 def test_rules_for_others_leave_the_service_its_default(world):
@@ -224,118 +239,6 @@ def test_rewrites(world):
     assert w.get("/re/abc").json()["path"] == "/re/abc"
 
 
-# --- failures ---
-
-def test_retry_conditions(world):
-    w = world
-
-    def rule(path, **retries):
-        return {"match": [{"uri": {"prefix": path}}], "retries": retries,
-                "route": [to(host="flaky")]}
-    w.rules([
-        rule("/code", attempts=2, retryOn="409, 503"),
-        rule("/other", attempts=2, retryOn="409,connect-failure"),
-        rule("/grpc", attempts=2, retryOn="unavailable"),
-        rule("/never", attempts=0),
-        rule("/slow", attempts=3, retryOn="5xx", backoff="0.3s"),
-        rule("/default", attempts=1)], host="flaky")
-
-    def get(path, name, fails):
-        r = w.get(f"{path}?fail={fails}&id={w.marks}{name}", "flaky")
-        return r.status, w.good.seen[f"{w.marks}{name}"]
-    assert get("/code", "a", 2) == (200, 3)
-    assert get("/code", "b", 9) == (503, 3)
-    assert get("/other", "c", 9) == (503, 1)
-    assert get("/never", "d", 9) == (503, 1)
-    assert get("/default", "e", 1) == (200, 2)
-    r = w.get(f"/grpc?grpc&fail=2&id={w.marks}f".replace("?grpc&", "?grpc=1&"), "flaky")
-    assert r.headers["grpc-status"] == "0" and w.good.seen[f"{w.marks}f"] == 3
-    # The pauses are random, up to the base and twice it: enough of them cannot all be short.
-    w.good.times.clear()
-    for i in range(4):
-        assert get("/slow", f"s{i}", 3) == (200, 4)
-    assert w.good.times[-1] - w.good.times[0] > 0.3
-
-
-def test_retries_prefer_other_hosts(world):
-    w = world
-    w.rules([{"match": [{"uri": {"prefix": "/same"}}], "route": [to(host="both")],
-              "retries": {"attempts": 1, "retryOn": "5xx", "retryIgnorePreviousHosts": False}},
-             {"route": [to(host="both")], "retries": {"attempts": 1, "retryOn": "5xx"}}],
-            obj("DestinationRule", "both", {"host": "both", "trafficPolicy": {
-                "loadBalancer": {"simple": "RANDOM"}}}), host="both")
-
-    def run(path):
-        return collections.Counter(w.get(path, "both").status for _ in range(200))
-    wait_for(lambda: "RANDOM" in str(
-        w.client.envoy.resources("cluster")[f"outbound|9080||both.default.{DOMAIN}"]))
-    # Envoy looks for another host five times and then takes what it has: 1.6 of 200 fail. With one
-    # host or the other at random, twice, a quarter does. Both bounds hold but once in a million.
-    assert run("/other")[503] <= 12 < run("/same")[503]
-
-
-def test_retries_in_other_localities(world):
-    w = world
-    # Another locality takes over only where outlier detection can tell that the near one fails.
-    policy = {"outlierDetection": {"consecutive5xxErrors": 1000, "interval": "60s"},
-              "loadBalancer": {"simple": "ROUND_ROBIN"}}
-    w.rules([{"match": [{"uri": {"prefix": "/far"}}], "route": [to(host="away")], "retries": {
-        "attempts": 4, "retryOn": "5xx", "retryRemoteLocalities": True}},
-             {"route": [to(host="away")], "retries": {"attempts": 4, "retryOn": "5xx"}}],
-            obj("DestinationRule", "away", {"host": "away", "trafficPolicy": policy}), host="away")
-    w.mesh.eventually(lambda: w.client.envoy.resources("cluster")[
-        f"outbound|9080||away.default.{DOMAIN}"].get("outlier_detection"))
-    w.mesh.eventually(lambda: w.get("/far", "away").status == 200)
-    assert {w.get("/near", "away").status for _ in range(10)} == {503}
-    assert {w.get("/far", "away").status for _ in range(10)} == {200}
-
-
-def test_faults(world):
-    w = world
-    w.rules([
-        prefix("/half", fault={"abort": {"percentage": {"value": 0.5}, "httpStatus": 418}}),
-        prefix("/grpc", fault={"abort": {"percentage": {"value": 100},
-                                         "grpcStatus": "RESOURCE_EXHAUSTED"}}),
-        prefix("/both", fault={
-            "delay": {"percentage": {"value": 100}, "fixedDelay": "0.2s"},
-            "abort": {"percentage": {"value": 100}, "httpStatus": 503}}),
-        prefix("/never", fault={"abort": {"percentage": {"value": 0}, "httpStatus": 503}})])
-    n = 3000
-    found = w.many("/half", n)
-    # p = 0.005: 15 expected; outside of 1..40 once in millions.
-    assert set(found) == {200, 418} and 0 < found[418] <= 40, found
-    r = w.get("/grpc", headers={"content-type": "application/grpc", "te": "trailers"})
-    assert (r.status, r.headers["grpc-status"]) == (200, "8")
-    start = time.monotonic()
-    assert w.get("/both").status == 503 and time.monotonic() - start > 0.19
-    assert all(w.get("/never").status == 200 for _ in range(30))
-
-
-def test_mirrors(world):
-    w = world
-    half = {"value": 50}
-    w.rules([
-        prefix("/two", mirrors=[{"destination": {"host": "reviews", "subset": "v2"}},
-                                {"destination": {"host": "ratings"}, "percentage": half}]),
-        prefix("/share", mirror={"host": "reviews", "subset": "v3"},
-               mirrorPercentage={"value": 12.5}),
-        prefix("/old", mirror={"host": "reviews", "subset": "v3"}, mirrorPercent=25),
-        prefix("/none", mirror={"host": "reviews", "subset": "v3"},
-               mirrorPercentage={"value": 0})])
-    n = 800
-    for path in ("/two", "/share", "/old", "/none"):
-        assert w.many(path, n) == {200: n}
-        assert w.seen(w.reviews["v1"], path) == n
-    v2, v3 = w.reviews["v2"], w.reviews["v3"]
-    wait_for(lambda: w.seen(v2, "/two") == n, what="every copy arrives")
-    # Five standard deviations of 800 tries each: 71, 47, 62.
-    wait_for(lambda: abs(w.seen(w.ratings, "/two") - n / 2) < 71)
-    wait_for(lambda: abs(w.seen(v3, "/share") - n / 8) < 47)
-    wait_for(lambda: abs(w.seen(v3, "/old") - n / 4) < 62)
-    assert w.seen(v3, "/none") == 0
-    assert any("-shadow" in h for h in v2.stats()["by_host"])
-
-
 def test_cors(world):
     w = world
     w.rules([
@@ -411,6 +314,14 @@ def test_tcp_rules(world):
     apply(rule("v2", destinationSubnets=["10.9.0.0/16"]),
           rule("v1", destinationSubnets=[f"{w.client.inner}/32", "10.8.0.0/16"]), rule("v2"))
     w.mesh.eventually(lambda: reached(addr) == "v1")
+    # The narrower of two subnets wins, whatever the order; what follows a rule for all is never reached.
+    apply(rule("v1", destinationSubnets=["127.0.0.0/8"]),
+          rule("v2", destinationSubnets=[f"{w.client.inner}/32"]), rule("v1"),
+          rule("v1", sourceLabels={"app": "other"}), rule("v1", sourceLabels={"app": "client"}))
+    w.mesh.eventually(lambda: reached(addr) == "v2")
+    w.mesh.eventually(lambda: ("VirtualService default/db", "ignored", "spec.tcp[4]") in
+                      w.notes_of("client-v1.default"), what="what is never reached is noted")
+    assert not [n for n in w.notes_of("client-v1.default") if n[2] == "spec.tcp[3]"]  # for others
     here = w.client.inner
     apply(rule("v2", sourceSubnet=here), rule("v1"))
     w.mesh.eventually(lambda: reached(addr, source=here) == "v2")

@@ -53,6 +53,9 @@ static const struct {
 	{ "VirtualService", ROUTE "match: [{uri: {regex: '[a-z'}}]}]}",
 		"spec.http[0].match[0].uri.regex: bad pattern at character 5: missing terminating ] for character class\n" },
 	{ "VirtualService", ROUTE "match: [{uri: {regex: '(?i)/api/v[0-9]+(?:x)?'}}]}]}", "" },
+	{ "VirtualService", ROUTE "match: [{headers: {'@request.auth.claims.sub': {exact: a}}}]}]}",
+		"spec.http[0].match[0].headers.@request.auth.claims.sub: claims of tokens are not matched: "
+		"the proxies do not verify end users' tokens\n" },
 	{ "VirtualService", ROUTE "headers: {request: {set: {'bad name': x}}}}]}",
 		"spec.http[0].headers.request.set.bad name: \"bad name\" is not a header name\n" },
 	{ "VirtualService", "{hosts: [a], http: [{redirect: {redirectCode: 305, uri: /x}}]}",
