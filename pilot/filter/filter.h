@@ -35,6 +35,13 @@ extern const char pilot_fault_name[], pilot_cors_name[], pilot_mixer_name[];
 /* The cluster of a service with resolution DYNAMIC_DNS: it resolves what requests ask for. */
 void pilot_dynamic_dns_cluster(struct pilot_job *j, Cluster__Cluster *c);
 
+/* HTTP under the mesh's TLS, on a port of which nobody says what it speaks: what the sender offers
+ * (pilot/filter/alpn.c). */
+extern const char *const pilot_alpn_http[];
+extern const size_t pilot_nalpn_http;
+/* Requests to this cluster, whose TLS is the mesh's, say that they are HTTP. */
+void pilot_alpn_cluster(struct pilot_job *j, Cluster__Cluster *c);
+
 /* ---- Mixer: pilot/filter/mixer.c says what travels ---- */
 const char *pilot_mixer_check_cluster(struct pilot_job *j); /* NULL: no checks */
 /* Requests are checked there: inbound and at gateways, outbound when the mesh says so. */

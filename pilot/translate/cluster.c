@@ -194,6 +194,13 @@ static void outbound_tls(struct pilot_job *j, Cluster__Cluster *c,
 		"%s asks for TLS with a certificate that the proxy does not have", s->hostname);
 }
 
+static bool mesh_tls(const Cluster__Cluster *c, const Nw__ClientTLSSettings *tls)
+{
+	return tls
+		? c->transport_socket && tls->mode == NW__CLIENT_TLSSETTINGS__TLSMODE__ISTIO_MUTUAL
+		: c->n_transport_socket_matches;
+}
+
 static Cluster__Cluster *build_outbound(
 	struct pilot_job *j, const char *name, const struct pilot_cluster_ref *ref)
 {
@@ -208,6 +215,8 @@ static Cluster__Cluster *build_outbound(
 	pilot_policy_apply(j, c, &pol, s, protocol);
 	if (!ref->sni)
 		outbound_tls(j, c, ref, dr, pol.tls, pilot_protocol_is_h2(protocol));
+	if (port->protocol == PILOT_AUTO && mesh_tls(c, pol.tls))
+		pilot_alpn_cluster(j, c);
 	pilot_policy_wrap(j, c, &pol);
 	pilot_cluster_mesh(j, c, ref);
 	if (s->resolution == PILOT_RES_DYNAMIC_DNS && pilot_protocol_is_http(port->protocol))

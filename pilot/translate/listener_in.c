@@ -3,7 +3,10 @@
  * Mutual TLS of a port: STRICT has one chain that requires it, and no other chain may match, so that
  * plaintext is refused. PERMISSIVE has two: the mesh's own TLS is told by its ALPN ("istio"), all
  * else, the application's own TLS included, passes as it is. DISABLE has the second alone. A Sidecar's
- * ingress listener may end TLS of its own in the second. */
+ * ingress listener may end TLS of its own in the second.
+ *
+ * A port of which nobody says what it speaks has a chain for HTTP beside each of the two: in plaintext
+ * the first bytes tell, under the mesh's TLS what the sender offers (pilot/filter/alpn.c). */
 #include <string.h>
 
 #include "common/base/strs.h"
@@ -91,42 +94,71 @@ static Listener__FilterChain *chain(
 	return c;
 }
 
-/* Beside the chain for what is not HTTP. Under the mesh's own TLS nothing can be looked into before a
- * chain is chosen: there all is passed on as it comes, which serves HTTP too. */
-static void add_detected(
-	struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in, uint16_t port)
+/* Adds a chain for the port, named as what it is for. */
+static Listener__FilterChain *add(struct pilot_job *j, Listener__Listener *l,
+	const struct pilot_inbound *in, bool tls, bool http)
 {
-	Listener__FilterChain *c = chain(j, in, false, true);
-	c->name = mt_arena_printf(j->a, "%s-http", c->name);
-	if (port)
-		pilot_chain_match(j, c)->destination_port = pb_u32(j->a, port);
-	pilot_match_http(j, c);
-	pilot_http_inspector(j, l);
+	Listener__FilterChain *c = chain(j, in, tls, http);
+	if (http && in->protocol == PILOT_AUTO)
+		c->name = mt_arena_printf(j->a, "%s-http", c->name);
+	if (in->capture)
+		pilot_chain_match(j, c)->destination_port = pb_u32(j->a, in->port);
 	pb_add(j->a, l, filter_chains, c);
+	return c;
+}
+
+/* Chains for the mesh's own TLS. Envoy does not go back on a match: either all of them name the
+ * transport protocol or none does. */
+static void add_mesh(struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in)
+{
+	bool mixed = in->mtls == PILOT_MTLS_PERMISSIVE;
+	Listener__FilterChain *c = add(j, l, in, true, pilot_protocol_is_http(in->protocol));
+	if (mixed) {
+		pilot_chain_match(j, c)->transport_protocol = pb_s("tls");
+		pb_add(j->a, pilot_chain_match(j, c), application_protocols, pb_s("istio"));
+		pilot_tls_inspector(j, l);
+	}
+	if (in->protocol != PILOT_AUTO)
+		return;
+	c = add(j, l, in, true, true);
+	if (mixed)
+		pilot_chain_match(j, c)->transport_protocol = pb_s("tls");
+	for (size_t i = 0; i < pilot_nalpn_http; i++)
+		pb_add(j->a, pilot_chain_match(j, c), application_protocols,
+			pb_s(pilot_alpn_http[i]));
+	pilot_tls_inspector(j, l);
+}
+
+/* The chain takes TLS that is not the mesh's own: where a chain for the mesh's stands beside it,
+ * one without a transport protocol does not get it. */
+static Listener__FilterChain *other_tls(struct pilot_job *j, Listener__FilterChain *c)
+{
+	pilot_chain_match(j, c)->transport_protocol = pb_s("tls");
+	c->name = mt_arena_printf(j->a, "%s-tls", c->name);
+	return c;
+}
+
+/* Chains for who comes without the mesh's own TLS. */
+static void add_plain(struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in)
+{
+	bool http = pilot_protocol_is_http(in->protocol), mixed = in->mtls == PILOT_MTLS_PERMISSIVE;
+	Listener__FilterChain *c = add(j, l, in, false, http);
+	if (mixed && in->tls)
+		other_tls(j, c);
+	else if (mixed && !http)
+		other_tls(j, add(j, l, in, false, false));
+	if (in->protocol == PILOT_AUTO && !in->tls) {
+		pilot_match_http(j, add(j, l, in, false, true));
+		pilot_http_inspector(j, l);
+	}
 }
 
 static void add_chains(struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in)
 {
-	uint16_t port = in->capture ? in->port : 0;
-	bool http = pilot_protocol_is_http(in->protocol);
-	if (in->mtls != PILOT_MTLS_DISABLE) {
-		Listener__FilterChain *c = chain(j, in, true, http);
-		if (port)
-			pilot_chain_match(j, c)->destination_port = pb_u32(j->a, port);
-		if (in->mtls == PILOT_MTLS_PERMISSIVE) {
-			pilot_chain_match(j, c)->transport_protocol = pb_s("tls");
-			pb_add(j->a, pilot_chain_match(j, c), application_protocols, pb_s("istio"));
-			pilot_tls_inspector(j, l);
-		}
-		pb_add(j->a, l, filter_chains, c);
-	}
+	if (in->mtls != PILOT_MTLS_DISABLE)
+		add_mesh(j, l, in);
 	if (in->mtls != PILOT_MTLS_STRICT) {
-		Listener__FilterChain *c = chain(j, in, false, http);
-		if (port)
-			pilot_chain_match(j, c)->destination_port = pb_u32(j->a, port);
-		pb_add(j->a, l, filter_chains, c);
-		if (in->protocol == PILOT_AUTO && !in->tls)
-			add_detected(j, l, in, port);
+		add_plain(j, l, in);
 	} else if (in->tls) {
 		pilot_job_note(j, j->sidecar->id, PILOT_NOTE_IGNORED, "spec.ingress",
 			"tls of port %u: mutual TLS of the mesh is required there", in->port);
@@ -180,6 +212,11 @@ static void add_rest(struct pilot_job *j, Listener__Listener *l)
 		const char *to = closed ? "BlackHoleCluster" : cluster;
 		pb_add(j->a, l, filter_chains,
 			pilot_chain_new(j, "rest-plain", pilot_tcp_filter(j, &f, to, to)));
+		if (mode == PILOT_MTLS_PERMISSIVE && j->p->sds)
+			pb_add(j->a, l, filter_chains,
+				other_tls(j,
+					pilot_chain_new(
+						j, "rest-plain", pilot_tcp_filter(j, &f, to, to))));
 	}
 	pilot_prov_add(j, id);
 }
