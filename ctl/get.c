@@ -49,13 +49,14 @@ static void wide_cells(struct ctl_table *t, json_t *page, json_t *o)
 		return;
 	}
 	MT_AUTO(mt_strfreep) char *why = NULL;
+	MT_AUTO(mt_strfreep) char *notes = ctl_status_notes(e, "; ");
 	const char *state = ctl_status_state(e, &why);
 	json_t *proxies = json_object_get(e, "proxies");
 	ctl_table_cell(t, state);
 	ctl_table_cellf(t, "%lld/%lld",
 		(long long)json_integer_value(json_object_get(proxies, "inForce")),
 		(long long)json_integer_value(json_object_get(proxies, "concerned")));
-	ctl_table_cell(t, why);
+	ctl_table_cellf(t, "%s%s", why, *why || !*notes ? notes : notes + strlen("; "));
 }
 
 /* page: Pilot's word on them, NULL none. */

@@ -75,3 +75,26 @@ const char *ctl_status_state(json_t *entry, char **ret_why)
 	mt_buf_clear(&b);
 	return text(entry, "state");
 }
+
+char *ctl_status_notes(json_t *entry, const char *sep)
+{
+	struct mt_buf b = { 0 };
+	json_t *n;
+	size_t i;
+
+	json_array_foreach(json_object_get(entry, "notes"), i, n)
+	{
+		json_t *proxies = json_object_get(n, "proxies");
+		mt_buf_printf(&b, "%s%s: %s%s%s", sep, text(n, "kind"), text(n, "path"),
+			*text(n, "path") ? ": " : "", text(n, "note"));
+		if (proxies)
+			mt_buf_printf(&b, " (%lld %s)", (long long)json_integer_value(proxies),
+				json_integer_value(proxies) == 1 ? "proxy" : "proxies");
+		if (json_object_get(n, "more"))
+			mt_buf_printf(&b, ", and %lld more like this",
+				(long long)json_integer_value(json_object_get(n, "more")));
+	}
+	char *all = mt_strdup(mt_buf_str(&b));
+	mt_buf_clear(&b);
+	return all;
+}

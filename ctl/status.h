@@ -14,3 +14,5 @@ json_t *ctl_status_find(json_t *page, const char *kind, const char *ns, const ch
 bool ctl_status_reads(json_t *page, const char *kind);
 /* "in force", "pending", ... and in why (heap, never NULL) what it waits for or who refused it. */
 const char *ctl_status_state(json_t *entry, char **ret_why);
+/* What is said of it: "ignored: spec.http[1]: ... (2 proxies)", each after `sep` (heap, never NULL). */
+char *ctl_status_notes(json_t *entry, const char *sep);

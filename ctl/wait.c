@@ -2,7 +2,8 @@
  *
  * Pilot is asked again and again. An object is there when its newest generation has the content of the
  * file, is the one in force, and no proxy is behind. One that a proxy refused will not come by waiting:
- * that ends it at once. Kinds that Pilot does not read are not its business. */
+ * that ends it at once. What of it has no effect, and why, is said below it and is nothing to wait for.
+ * Kinds that Pilot does not read are not its business. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -49,15 +50,17 @@ static enum answer look(json_t *page, const struct mt_object *o, char **line)
 		return NOT_YET;
 	}
 	MT_AUTO(mt_strfreep) char *why = NULL;
+	MT_AUTO(mt_strfreep) char *notes = ctl_status_notes(e, "\n    ");
 	const char *state = ctl_status_state(e, &why);
 	json_t *proxies = json_object_get(e, "proxies");
 	if (strcmp(state, "in force") == 0) {
-		*line = mt_asprintf("%s: in force on %lld of the %lld proxies that it concerns",
+		*line = mt_asprintf("%s: in force on %lld of the %lld proxies that it concerns%s",
 			title, (long long)json_integer_value(json_object_get(proxies, "inForce")),
-			(long long)json_integer_value(json_object_get(proxies, "concerned")));
+			(long long)json_integer_value(json_object_get(proxies, "concerned")),
+			notes);
 		return THERE;
 	}
-	*line = mt_asprintf("%s: %s%s%s", title, state, *why ? ": " : "", why);
+	*line = mt_asprintf("%s: %s%s%s%s", title, state, *why ? ": " : "", why, notes);
 	return strcmp(state, "refused") == 0 ? NEVER : NOT_YET;
 }
 

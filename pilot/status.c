@@ -3,13 +3,13 @@
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
-#include "pilot/pilot.h"
+#include "pilot/notes.h"
 #include "pilot/push/reach.h"
 
 struct ask {
-	const struct pilot *p;
 	const char *kind, *ns, *name; /* NULL: any */
 	struct push_reach *reach;
+	struct pilot_said_list said;
 	json_t *out;
 };
 
@@ -28,21 +28,6 @@ static const char *state_of(const struct pilot_inforce_view *v, const struct pus
 	if (!v->force || v->force->hash != v->newest->hash)
 		return "pending";
 	return r->behind ? "on its way" : "in force";
-}
-
-static json_t *notes_of(const struct pilot *p, uint32_t id)
-{
-	const struct pilot_world *w = push_current(p->push);
-	json_t *all = json_array();
-
-	for (size_t i = 0; w && i < pilot_world_notes(w)->n; i++) {
-		const struct pilot_note *n = &pilot_world_notes(w)->v[i];
-		if (n->id == id)
-			json_array_append_new(all,
-				json_pack("{s:s, s:s, s:s}", "kind", pilot_note_kind_name(n->kind),
-					"path", n->path, "note", n->text));
-	}
-	return all;
 }
 
 static json_t *lagging_of(const struct push_reached *r)
@@ -75,7 +60,7 @@ static void add(void *ctx, const struct pilot_inforce_view *v)
 	json_object_set_new(j, "proxies",
 		json_pack("{s:i, s:i, s:i, s:o}", "concerned", (int)r.concerned, "inForce",
 			(int)r.in_force, "behind", (int)r.behind, "lagging", lagging_of(&r)));
-	json_object_set_new(j, "notes", notes_of(a->p, v->id));
+	json_object_set_new(j, "notes", pilot_said_json(&a->said, v->id));
 	json_array_append_new(a->out, j);
 }
 
@@ -96,13 +81,14 @@ static void page(void *ctx, struct mt_http_req *req)
 		mt_http_reply_err(req, &err);
 		return;
 	}
-	struct ask a = { .p = p,
-		.kind = k ? k->kind : NULL,
+	struct ask a = { .kind = k ? k->kind : NULL,
 		.ns = given(mt_http_query(req, "ns")),
 		.name = given(mt_http_query(req, "name")),
 		.reach = push_reach_new(p->push),
 		.out = json_array() };
+	pilot_said(p, NULL, &a.said);
 	pilot_inforce_views(p->inforce, add, &a);
+	pilot_said_clear(&a.said);
 	push_reach_free(a.reach);
 	json_t *kinds = json_array();
 	size_t n;
@@ -121,7 +107,7 @@ int pilot_status_start(struct mt_daemon *d, void *self, struct mt_err *err)
 	pilot_notes_start(d, self);
 	mt_daemon_debug(d, "status",
 		"[?kind=KIND&ns=NAMESPACE&name=NAME] objects: what is in force of each, on how many "
-		"proxies, what it waits for",
+		"proxies, what it waits for, what of it has no effect",
 		page, self);
 	return 0;
 }

@@ -21,14 +21,11 @@ void pilot_scope_patches(struct pilot_job *j)
 	for (size_t i = 0; i < j->ix->npatches; i++)
 		if (pilot_patch_selects(&j->ix->patches[i], j->p))
 			j->patches[j->npatches++] = &j->ix->patches[i];
-	if (j->npatches)
-		j->patch_hits = MT_ANEWN(j->a, bool, j->ix->npatches);
 }
 
 void pilot_patch_hit(struct pilot_job *j, const struct pilot_patch *p)
 {
-	j->patch_hits[p->index] = true;
-	pilot_prov_add(j, p->id);
+	pilot_job_note(j, p->id, PILOT_NOTE_APPLIED, p->path, "%s", "");
 }
 
 static bool has_note(const struct pilot_job *j, const struct pilot_patch *p)
@@ -43,10 +40,11 @@ void pilot_patch_notes(struct pilot_job *j)
 {
 	for (size_t i = 0; i < j->npatches; i++) {
 		const struct pilot_patch *p = j->patches[i];
-		if (!j->patch_hits[p->index] && !has_note(j, p))
-			pilot_job_note(j, p->id, PILOT_NOTE_IGNORED, p->path,
-				"changes nothing of this proxy: it has no %s as the match says",
-				mt_patch_kind_name(p->to));
+		struct pilot_note note;
+		if (has_note(j, p))
+			continue;
+		pilot_world_patch_idle(j->w, p->index, j->a, &note);
+		mt_vec_apush(j->a, &j->notes, note);
 	}
 }
 

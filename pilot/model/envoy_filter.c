@@ -236,3 +236,23 @@ bool pilot_patch_selects(const struct pilot_patch *p, const struct pilot_proxy *
 		return false;
 	return proxy_matches(p->match ? p->match->proxy : NULL, x);
 }
+
+size_t pilot_world_npatches(const struct pilot_world *w)
+{
+	return w->ix->npatches;
+}
+
+bool pilot_world_patch_selects(const struct pilot_world *w, size_t i, const struct pilot_proxy *p)
+{
+	return p->type != PILOT_PROXYLESS && pilot_patch_selects(&w->ix->patches[i], p);
+}
+
+void pilot_world_patch_idle(
+	const struct pilot_world *w, size_t i, struct mt_arena *a, struct pilot_note *ret)
+{
+	const struct pilot_patch *p = &w->ix->patches[i];
+	*ret = (struct pilot_note){ p->id, PILOT_NOTE_IGNORED, p->path,
+		mt_arena_printf(a, "changes nothing: there is no %s as the match says",
+			or_empty(mt_patch_kind_name(p->to))),
+		PILOT_NOTE_BUILT };
+}

@@ -21,14 +21,15 @@ void pilot_note_add(struct mt_arena *a, struct pilot_notes *n, uint32_t id,
 {
 	va_list ap;
 	va_start(ap, fmt);
-	struct pilot_note note = { id, kind, path, mt_arena_vprintf(a, fmt, ap) };
+	struct pilot_note note = { id, kind, path, mt_arena_vprintf(a, fmt, ap), 0 };
 	va_end(ap);
 	mt_vec_apush(a, n, note);
 }
 
 const char *pilot_note_kind_name(enum pilot_note_kind k)
 {
-	static const char *const names[] = { "shadowed", "pending", "ignored", "invalid" };
+	static const char *const names[] = { "shadowed", "pending", "ignored", "invalid",
+		"applied" };
 	return (size_t)k < MT_ARRAY_SIZE(names) ? names[k] : "?";
 }
 

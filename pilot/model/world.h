@@ -59,13 +59,17 @@ enum pilot_note_kind {
 	PILOT_NOTE_PENDING,  /* refers to something that does not exist (yet) */
 	PILOT_NOTE_IGNORED,  /* a part that has no effect here */
 	PILOT_NOTE_INVALID,  /* validation should have refused it */
+	PILOT_NOTE_APPLIED,  /* nothing went wrong: that the patch at this path changed something */
+	PILOT_NOTE_KINDS
 };
 struct pilot_note {
 	uint32_t id; /* object */
 	enum pilot_note_kind kind;
 	const char *path; /* "spec.http[0]", "" the whole */
 	const char *text;
+	int8_t table; /* of translation: whose plan says it, or PILOT_NOTE_BUILT */
 };
+enum { PILOT_NOTE_BUILT = -1 }; /* what is being built says it */
 struct pilot_notes { /* lies in the arena of the work that made it */
 	struct pilot_note *v;
 	size_t n;
@@ -73,6 +77,14 @@ struct pilot_notes { /* lies in the arena of the work that made it */
 };
 const struct pilot_notes *pilot_world_notes(const struct pilot_world *w);
 const char *pilot_note_kind_name(enum pilot_note_kind k);
+
+/* Patches: one that selects a proxy and of which no note says anything there has changed nothing. */
+size_t pilot_world_npatches(const struct pilot_world *w);
+/* Fills in the note that says so, its text in the arena. */
+void pilot_world_patch_idle(
+	const struct pilot_world *w, size_t i, struct mt_arena *a, struct pilot_note *ret);
+bool pilot_world_patch_selects(
+	const struct pilot_world *w, size_t i, const struct pilot_proxy *p);
 
 /* ---- lookups: registry pages and the push engine; translation uses pilot/model/index.h ---- */
 const struct pilot_mesh *pilot_world_mesh(const struct pilot_world *w);

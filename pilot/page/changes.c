@@ -1,4 +1,5 @@
 /* What has no effect and why (push_status), and what causes work (changes). */
+#include "pilot/notes.h"
 #include "pilot/page/page.h"
 
 static void add_conflict(void *ctx, const char *metric, const char *key)
@@ -15,18 +16,15 @@ static void add_conflict(void *ctx, const char *metric, const char *key)
 void pilot_page_push_status(void *ctx, struct mt_http_req *r)
 {
 	const struct pilot *p = ctx;
-	const struct pilot_world *w = push_current(p->push);
-	json_t *all = json_array(), *conflicts = json_object();
+	json_t *conflicts = json_object();
+	struct pilot_said_list l;
 
 	push_each_conflict(p->push, add_conflict, conflicts);
-	for (size_t i = 0; w && i < pilot_world_notes(w)->n; i++) {
-		const struct pilot_note *n = &pilot_world_notes(w)->v[i];
-		json_array_append_new(all,
-			json_pack("{s:s, s:s, s:s, s:s}", "object", pilot_ids_title(p->ids, n->id),
-				"kind", pilot_note_kind_name(n->kind), "path", n->path, "note",
-				n->text));
-	}
-	mt_http_reply_json(r, 200, json_pack("{s:o, s:o}", "notes", all, "conflicts", conflicts));
+	pilot_said(p, NULL, &l);
+	mt_http_reply_json(r, 200,
+		json_pack("{s:o, s:o}", "notes", pilot_said_all_json(p, &l), "conflicts",
+			conflicts));
+	pilot_said_clear(&l);
 }
 
 static json_t *when(int64_t wall_ns)

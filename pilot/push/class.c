@@ -20,6 +20,7 @@ struct push_item {
 	bool empty;     /* a load assignment without endpoints */
 	uint64_t epoch; /* of the last plan that had it */
 	struct mt_res *res;
+	struct push_noted *noted;
 };
 
 struct push_vhost {
@@ -28,26 +29,28 @@ struct push_vhost {
 	mt_slice bytes; /* tag, length, VirtualHost */
 	uint32_t *prov;
 	size_t nprov;
+	struct push_noted *noted;
 };
 
-static void item_free(void *p)
+static void item_free(struct push_class *c, struct push_item *it)
 {
-	struct push_item *it = p;
+	push_noted_drop(c->notes, &it->noted);
 	mt_res_unref(it->res);
 	mt_free(it);
 }
 
-static void vhost_free(void *p)
+static void vhost_free(struct push_class *c, struct push_vhost *v)
 {
-	struct push_vhost *v = p;
+	push_noted_drop(c->notes, &v->noted);
 	mt_slice_unref(v->bytes);
 	mt_free(v->prov);
 	mt_free(v);
 }
 
-struct push_class *push_class_new(enum pilot_table table, const char *key)
+struct push_class *push_class_new(enum pilot_table table, const char *key, struct push_notes *notes)
 {
 	struct push_class *c = MT_NEW(struct push_class);
+	c->notes = notes;
 	c->table = table;
 	c->key = mt_strdup(key);
 	c->items = mt_map_new();
@@ -60,8 +63,13 @@ void push_class_free(struct push_class *c)
 {
 	if (!c)
 		return;
-	mt_map_free(c->items, item_free);
-	mt_map_free(c->vhosts, vhost_free);
+	for (struct mt_map_it it = { 0 }; mt_map_next(c->items, &it);)
+		item_free(c, it.value);
+	for (struct mt_map_it it = { 0 }; c->vhosts && mt_map_next(c->vhosts, &it);)
+		vhost_free(c, it.value);
+	mt_map_free(c->items, NULL);
+	mt_map_free(c->vhosts, NULL);
+	push_noted_drop(c->notes, &c->planned);
 	mt_set_unref(c->set);
 	mt_set_unref(c->good);
 	mt_set_unref(c->joined);
@@ -98,6 +106,7 @@ static struct push_vhost *vhost_get(
 	struct pilot_built b;
 	struct mt_buf body = { 0 }, whole = { 0 };
 	uint8_t head[16] = { VIRTUAL_HOSTS_TAG };
+	size_t from = pilot_job_notes(j)->n;
 	pilot_build(j, it, &b);
 	mt_pb_pack(b.msg, &body);
 	mt_buf_add(&whole, head, 1 + varint(head + 1, body.n));
@@ -113,6 +122,7 @@ static struct push_vhost *vhost_get(
 	}
 	size_t n;
 	v->fp = it->fp;
+	push_noted_set(c->notes, &c->noted, &v->noted, j, PILOT_NOTE_BUILT, from);
 	char *bytes = mt_buf_take(&whole, &n);
 	v->bytes = mt_slice_take(bytes, n);
 	v->prov = b.nprov ? mt_memdup(b.prov, b.nprov * sizeof(*b.prov)) : NULL;
@@ -121,10 +131,12 @@ static struct push_vhost *vhost_get(
 }
 
 static struct mt_res *route_build(struct push_class *c, struct pilot_job *j, struct mt_arena *a,
-	const struct pilot_item *it, uint64_t epoch)
+	const struct pilot_item *it, struct push_item *have)
 {
 	struct pilot_route_plan plan = { 0 };
+	size_t from = pilot_job_notes(j)->n;
 	pilot_plan_route(j, it, &plan);
+	push_noted_set(c->notes, &c->noted, &have->noted, j, PILOT_NOTE_BUILT, from);
 
 	struct mt_buf head = { 0 };
 	mt_pb_pack(plan.header.msg, &head);
@@ -138,7 +150,7 @@ static struct mt_res *route_build(struct push_class *c, struct pilot_job *j, str
 		mt_vec_apush(a, &prov, plan.header.prov[i]);
 	for (size_t i = 0; i < plan.vhosts.n; i++) {
 		struct push_vhost *v = vhost_get(c, j, it->name, &plan.vhosts.v[i]);
-		v->epoch = epoch;
+		v->epoch = have->epoch;
 		pieces[n++] = mt_slice_ref(v->bytes);
 		for (size_t k = 0; k < v->nprov; k++)
 			mt_vec_apush(a, &prov, v->prov[k]);
@@ -151,12 +163,14 @@ static struct mt_res *route_build(struct push_class *c, struct pilot_job *j, str
 /* ---- tables ---- */
 
 static struct mt_res *build(struct push_class *c, struct pilot_job *j, struct mt_arena *a,
-	const struct pilot_item *it, uint64_t epoch, bool *ret_empty)
+	const struct pilot_item *it, struct push_item *have, bool *ret_empty)
 {
 	if (c->table == PILOT_ROUTES)
-		return route_build(c, j, a, it, epoch);
+		return route_build(c, j, a, it, have);
 	struct pilot_built b;
+	size_t from = pilot_job_notes(j)->n;
 	pilot_build(j, it, &b);
+	push_noted_set(c->notes, &c->noted, &have->noted, j, PILOT_NOTE_BUILT, from);
 	*ret_empty = c->table == PILOT_ENDPOINTS &&
 		!((const Endpoint__ClusterLoadAssignment *)b.msg)->n_endpoints;
 	return mt_res_new(b.name, b.msg, b.prov, b.nprov);
@@ -183,7 +197,7 @@ static struct push_item *refresh(struct push_class *c, struct pilot_job *j, stru
 		return have;
 
 	bool empty = false;
-	struct mt_res *res = build(c, j, a, it, epoch, &empty);
+	struct mt_res *res = build(c, j, a, it, have, &empty);
 	c->tallies.empty += (size_t)empty - (size_t)have->empty;
 	have->empty = empty;
 	(*built)++;
@@ -205,7 +219,7 @@ static void drop_unseen(struct push_class *c, uint64_t epoch)
 	for (struct mt_map_it it = { 0 }; mt_map_next(c->items, &it);)
 		if (((struct push_item *)it.value)->epoch != epoch) {
 			c->tallies.empty -= ((struct push_item *)it.value)->empty;
-			item_free(mt_map_del(c->items, it.key));
+			item_free(c, mt_map_del(c->items, it.key));
 		}
 }
 
@@ -221,7 +235,7 @@ static void drop_vhosts(struct push_class *c, uint64_t epoch, const struct mt_ma
 		char route[1024];
 		snprintf(route, sizeof(route), "%.*s", slash ? (int)(slash - it.key) : 0, it.key);
 		if (mt_map_get(rebuilt, route) || !mt_map_get(c->items, route))
-			vhost_free(mt_map_del(c->vhosts, it.key));
+			vhost_free(c, mt_map_del(c->vhosts, it.key));
 	}
 }
 
@@ -245,6 +259,7 @@ size_t push_class_compute(
 	c->prov_moved = false;
 	pilot_plan(j, c->table, &plan);
 	push_tally_take(c, j);
+	push_noted_set(c->notes, &c->noted, &c->planned, j, (int)c->table, 0);
 	struct mt_res **res = mt_reallocarray(NULL, plan.n ? plan.n : 1, sizeof(struct mt_res *));
 	for (size_t i = 0; i < plan.n; i++) {
 		size_t before = built;

@@ -7,6 +7,7 @@
 
 #include "common/base/map.h"
 #include "common/xds/set.h"
+#include "pilot/push/notes.h"
 #include "pilot/push/tally.h"
 #include "pilot/translate/translate.h"
 
@@ -22,11 +23,16 @@ struct push_class {
 	bool mixed;            /* proxies of several older classes came to it: no common good */
 	bool prov_moved;       /* the last computation changed provenance, perhaps nothing else */
 	struct push_tallies tallies;
+	struct push_notes *notes;   /* where its notes stand; NULL: none are kept */
+	struct push_noted *noted;   /* list: of its resources, virtual hosts and plan */
+	struct push_noted *planned; /* ... of the last plan, NULL none */
 	/* Of an inbound class: its set joined with an outbound one, for all views that join the two. */
 	struct mt_set *joined, *joined_with, *joined_own;
 };
 
-struct push_class *push_class_new(enum pilot_table table, const char *key);
+/* notes must outlive it. */
+struct push_class *push_class_new(
+	enum pilot_table table, const char *key, struct push_notes *notes);
 void push_class_free(struct push_class *c); /* NULL allowed */
 
 /* Brings the whole table up to date with the job's world. Returns how many resources were built. */

@@ -84,7 +84,7 @@ struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned ma
 	p->loop = l;
 	p->metrics = metrics;
 	p->max_proxies = max_proxies;
-	push_views_init(&p->views);
+	push_views_init(&p->views, metrics);
 	p->canary = push_canary_new(&(struct push_canary_opts){
 		.loop = l, .metrics = metrics, .views = &p->views, .last_id = &p->next_id });
 	p->credentials = mt_map_new();

@@ -91,5 +91,13 @@ void push_each_class(const struct push *p, enum pilot_table t,
 /* Conflicts that the plans came upon: metric and what it counts. */
 void push_each_conflict(const struct push *p,
 	void (*fn)(void *ctx, const char *metric, const char *key), void *ctx);
+/* What translation says of objects: each note once, and how many classes of proxies and proxies it
+ * concerns. x: only those of its own tables (0 classes, 1 proxy); NULL: all.
+ * What fn gets lies in the arena, or lives until the loop goes on. A patch that changes nothing of a proxy
+ * that it selects is known from no note of it being there. */
+typedef void (*push_note_fn)(
+	void *ctx, const struct pilot_note *n, unsigned classes, unsigned proxies);
+void push_each_note(const struct push *p, const struct push_proxy *x, struct mt_arena *a,
+	push_note_fn fn, void *ctx);
 const char *push_table_name(enum pilot_table t);
 size_t push_class_count(const struct push *p, enum pilot_table t);

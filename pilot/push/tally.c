@@ -89,7 +89,7 @@ void push_tally_each(const struct push_views *v,
 
 static void count_world(const struct pilot_world *w, struct mt_metrics *m)
 {
-	size_t unhealthy = 0, subsets = 0;
+	size_t unhealthy = 0, subsets = 0, kinds_of[PILOT_NOTE_KINDS] = { 0 };
 	const struct pilot_notes *notes = pilot_world_notes(w);
 
 	for (size_t i = 0; i < pilot_world_nservices(w); i++) {
@@ -98,9 +98,14 @@ static void count_world(const struct pilot_world *w, struct mt_metrics *m)
 		for (size_t k = 0; k < eps->n; k++)
 			unhealthy += eps->v[k].unhealthy;
 	}
-	for (size_t i = 0; i < notes->n; i++)
+	for (size_t i = 0; i < notes->n; i++) {
+		kinds_of[notes->v[i].kind]++;
 		subsets += notes->v[i].kind == PILOT_NOTE_SHADOWED &&
 			mt_str_prefix(notes->v[i].path, "spec.subsets");
+	}
+	for (int k = 0; k < PILOT_NOTE_KINDS; k++)
+		mt_metric_set(m, METRIC_pilot_object_notes, (double)kinds_of[k],
+			pilot_note_kind_name(k), "world");
 	mt_metric_set(m, METRIC_pilot_endpoint_not_ready, (double)unhealthy);
 	mt_metric_set(m, METRIC_pilot_destrule_subsets, (double)subsets);
 }

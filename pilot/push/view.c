@@ -6,11 +6,12 @@
 #include "common/base/mem.h"
 #include "common/base/vec.h"
 
-void push_views_init(struct push_views *v)
+void push_views_init(struct push_views *v, struct mt_metrics *metrics)
 {
 	for (int t = 0; t < PILOT_TABLES; t++)
 		v->classes[t] = mt_map_new();
 	v->views = mt_map_new();
+	v->notes = push_notes_new(metrics);
 }
 
 static void class_release(struct push_views *v, struct push_class *c)
@@ -41,6 +42,7 @@ void push_views_clear(struct push_views *v)
 	mt_map_free(v->views, NULL);
 	for (int t = 0; t < PILOT_TABLES; t++)
 		mt_map_free(v->classes[t], NULL);
+	push_notes_free(v->notes);
 }
 
 void push_view_leave(struct push_views *v, struct push_proxy *x)
@@ -70,7 +72,7 @@ static struct push_class *class_get(struct push_views *v, enum pilot_table t, co
 	struct push_class *c = mt_map_get(v->classes[t], key);
 
 	if (!c) {
-		c = push_class_new(t, key);
+		c = push_class_new(t, key, v->notes);
 		mt_map_put(v->classes[t], key, c);
 	}
 	c->refs++;

@@ -23,6 +23,7 @@ struct push_view {
 struct push_views {
 	struct mt_map *classes[PILOT_TABLES]; /* key -> struct push_class */
 	struct mt_map *views;                 /* key -> struct push_view */
+	struct push_notes *notes;             /* what classes say of objects */
 	/* A proxy is about to leave its view, which may be freed. NULL: nobody cares. */
 	void (*leaving)(void *ctx, struct push_proxy *x);
 	void *ctx;
@@ -35,7 +36,7 @@ static inline bool push_view_lacks(const struct push_view *v, uint64_t since)
 	return v->held && since > v->approved_id;
 }
 
-void push_views_init(struct push_views *v);
+void push_views_init(struct push_views *v, struct mt_metrics *metrics);
 void push_views_clear(struct push_views *v);
 /* Moves a proxy to the view that its keys say (made when new); frees what nobody uses any more. */
 void push_view_enter(struct push_views *v, struct push_proxy *x,

@@ -37,16 +37,21 @@ struct pilot_job *pilot_job_new(
 		const char *v = pilot_label(p->labels, p->nlabels, j->ix->label_keys[i]);
 		j->fp = mt_hash_mix(j->fp, v ? mt_hash_str(v) : 3);
 	}
+	/* Every change of rules plans the outbound listeners, every one of instances the inbound. */
+	j->noting = PILOT_LISTENERS;
 	if (p->type == PILOT_ROUTER) {
 		pilot_scope_gateway(j);
 	} else {
 		pilot_scope_sidecar(j);
+		j->noting = PILOT_LISTENERS_INBOUND;
 		pilot_scope_inbound(j);
+		j->noting = PILOT_LISTENERS;
 	}
 	pilot_scope_telemetry(j);
 	if (p->type != PILOT_PROXYLESS)
 		pilot_scope_patches(j);
 	j->fp = mt_hash_mix(j->fp, j->telemetry.hash);
+	j->noting = PILOT_TABLES;
 	return j;
 }
 
@@ -270,13 +275,16 @@ const struct pilot_plan *pilot_job_routes(struct pilot_job *j)
 {
 	if (!j->routes) {
 		struct pilot_plan *p = MT_ANEW(j->a, struct pilot_plan);
+		int8_t was = j->noting;
+		j->noting = PILOT_ROUTES; /* whoever asks first */
 		pilot_plan_routes(j, p);
+		j->noting = was;
 		j->routes = p;
 	}
 	return j->routes;
 }
 
-void pilot_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret)
+static void plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret)
 {
 	struct pilot_plan p = { 0 };
 	if (j->p->type == PILOT_PROXYLESS && t != PILOT_ENDPOINTS) {
@@ -301,6 +309,14 @@ void pilot_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret)
 	pilot_patch_plan(j, t, &p);
 	sort_plan(j, t, &p);
 	*ret = p;
+}
+
+void pilot_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret)
+{
+	int8_t was = j->noting;
+	j->noting = (int8_t)t;
+	plan(j, t, ret);
+	j->noting = was;
 }
 
 bool pilot_plan_one(
@@ -340,6 +356,8 @@ void pilot_built_finish(struct pilot_job *j, struct pilot_built *b)
 void pilot_build(struct pilot_job *j, const struct pilot_item *it, struct pilot_built *ret)
 {
 	struct pilot_built b = { .name = it->name };
+	int8_t was = j->noting;
+	j->noting = PILOT_NOTE_BUILT;
 	j->prov = (struct pilot_prov){ 0 };
 	switch ((enum pilot_how)it->how) {
 	case PILOT_HOW_CLUSTER:
@@ -369,5 +387,6 @@ void pilot_build(struct pilot_job *j, const struct pilot_item *it, struct pilot_
 	else
 		pilot_patch_built(j, it, b.msg);
 	pilot_built_finish(j, &b);
+	j->noting = was;
 	*ret = b;
 }

@@ -68,6 +68,7 @@ struct pilot_job {
 	const struct pilot_proxy *p;
 	struct mt_arena *a;
 	struct pilot_notes notes;
+	int8_t noting; /* the table that is planned, or PILOT_NOTE_BUILT: see pilot_job_noted() */
 	struct pilot_tallies tallies;
 	const struct pilot_sidecar *sidecar;
 	bool passthrough;    /* outbound to what is not known: allowed */
@@ -89,7 +90,6 @@ struct pilot_job {
 	struct pilot_telemetry telemetry;
 	const struct pilot_patch **patches; /* for this proxy, in order */
 	size_t npatches;
-	bool *patch_hits; /* by pilot_patch.index: it changed something */
 };
 
 enum pilot_how {
@@ -122,7 +122,13 @@ void pilot_prov_add(struct pilot_job *j, uint32_t id); /* 0 is ignored */
 /* The object of a note stands behind what is being built too, though it lost. */
 #define pilot_job_note(j, id, kind, path, ...)                                                     \
 	(pilot_prov_add((j), (id)),                                                                \
-		pilot_note_add((j)->a, &(j)->notes, (id), (kind), (path), __VA_ARGS__))
+		pilot_note_add((j)->a, &(j)->notes, (id), (kind), (path), __VA_ARGS__),            \
+		pilot_job_noted(j))
+/* Every note belongs to what is planned or built while it is made, and goes with it. */
+static inline void pilot_job_noted(struct pilot_job *j)
+{
+	j->notes.v[j->notes.n - 1].table = j->noting;
+}
 /* fp: of all that the item reads beyond what the job's own fingerprints cover. */
 void pilot_plan_add(struct pilot_job *j, struct pilot_plan *p, const char *name, uint64_t fp,
 	enum pilot_how how, const void *what);

@@ -24,7 +24,7 @@ void pilot_job_all_notes(struct pilot_job *j, struct pilot_notes *ret)
 	}
 	pilot_patch_notes(j);
 	for (size_t i = 0; i < j->notes.n; i++) {
-		size_t k = 0;
+		size_t k = j->notes.v[i].kind == PILOT_NOTE_APPLIED ? out.n + 1 : 0;
 		while (k < out.n && !equal(&out.v[k], &j->notes.v[i]))
 			k++;
 		if (k == out.n)

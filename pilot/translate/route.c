@@ -380,13 +380,16 @@ void pilot_plan_route(
 	struct pilot_job *j, const struct pilot_item *it, struct pilot_route_plan *ret)
 {
 	const struct pilot_route_ref *rc = it->what;
+	int8_t was = j->noting;
 	ret->header = (struct pilot_built){ .name = it->name };
+	j->noting = PILOT_NOTE_BUILT;
 	j->prov = (struct pilot_prov){ 0 };
 	ret->header.msg = &header(j, it)->base;
 	if (j->p->type == PILOT_PROXYLESS)
 		pilot_grpc_cut(j, it, ret->header.msg);
 	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
 	pilot_built_finish(j, &ret->header);
+	j->noting = was;
 	if (!j->p->vhds)
 		ret->vhosts = rc->vhosts;
 }

@@ -29,9 +29,11 @@ struct pilot_job;
  * outlive the job, which is freed with the arena. */
 struct pilot_job *pilot_job_new(
 	const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a);
-/* Notes of all plans and builds so far. */
+/* Notes of all plans and builds so far. A plan's carry its table (those of what the proxy sees at all
+ * one that is planned whenever that may have changed), a build's PILOT_NOTE_BUILT. */
 const struct pilot_notes *pilot_job_notes(const struct pilot_job *j);
-/* Those of everything that the proxy gets, each once: plans and builds it all. */
+/* Those of everything that the proxy gets, each once: plans and builds it all. For tests; Pilot keeps
+ * notes beside what carries them. */
 void pilot_job_all_notes(struct pilot_job *j, struct pilot_notes *ret);
 
 struct pilot_item {

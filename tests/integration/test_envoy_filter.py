@@ -1,8 +1,11 @@
 """EnvoyFilter: patches that a real Envoy obeys, in today's form and in 1.0's."""
+import subprocess
+
 import pytest
+import yaml
 
 from mesh import Mesh
-from util import http_request, wait_for
+from util import BIN, http_request, wait_for
 
 API, DOMAIN = "networking.istio.io/v1alpha3", "default.svc.cluster.local"
 HCM = "envoy.filters.network.http_connection_manager"
@@ -189,3 +192,41 @@ def test_patches_without_a_place_are_told(world):
                         f"/debug/notes?proxyID={world.server.name}.default").json()["notes"]
     found = [n for n in page if "half" in n["object"]]
     assert [n["path"] for n in found] == ["spec.configPatches[2]"], page
+
+
+def test_a_patch_that_cannot_apply_is_told_on_its_object(world):
+    """In its status, with how many proxies it concerns, and by the command; gone when it is corrected."""
+    def patch(stands_at):
+        return envoy_filter("stray", configPatches=[
+            http_filter("INSERT_FIRST", lua("")),
+            http_filter("INSERT_BEFORE", lua(""), stands_at=stands_at)])
+
+    pilot = world.mesh.monitor["pilot"]
+
+    def status():
+        found = http_request(
+            pilot, "/debug/status?kind=EnvoyFilter&ns=default&name=stray").json()["objects"]
+        return found[0] if found and found[0]["state"] == "in force" else None
+
+    def wait(obj):
+        return subprocess.run(
+            [BIN / "meltemi", "wait", "-f", "-", "--pilot", f"http://{pilot}"], text=True,
+            timeout=60, check=True, input=yaml.safe_dump(obj), stdout=subprocess.PIPE).stdout
+
+    stray = patch("envoy.filters.http.nothing")
+    world.filters(stray)
+    notes = world.until(lambda: (s := status()) and s["notes"])
+    # Each has a listener of its own here.
+    assert {(n["kind"], n["path"]) for n in notes} == {("ignored", "spec.configPatches[1]")}, notes
+    assert sum(n["proxies"] for n in notes) == len(world.mesh.workloads), notes
+    assert all("envoy.filters.http.nothing" in n["note"] for n in notes)
+    said = wait(stray)
+    assert "in force on" in said and "ignored: spec.configPatches[1]: " in said, said
+    assert 'pilot_object_notes{kind="ignored",found="translation"} ' \
+        f"{len(notes)}" in http_request(pilot, "/metrics").text
+    good = patch("envoy.filters.http.router")
+    world.filters(good)
+    world.until(lambda: (s := status()) and s["generation"] > 1 and not s["notes"])
+    assert "ignored" not in wait(good)
+    assert 'pilot_object_notes{kind="ignored",found="translation"} 0' in \
+        http_request(pilot, "/metrics").text

@@ -38,7 +38,7 @@ START_TEST(the_loser_stands_behind_it_too)
 	struct fixture f1, f2;
 	struct pilot_proxy *p = proxy_make("10.9.0.1", "default", "");
 	struct mt_arena *a = mt_arena_new(0);
-	struct push_class *c = push_class_new(PILOT_ROUTES, "k");
+	struct push_class *c = push_class_new(PILOT_ROUTES, "k", NULL);
 	size_t n = 0;
 
 	fixture_load(&f1, SERVICE RULE("old", "2020-01-01"));

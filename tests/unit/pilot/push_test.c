@@ -167,7 +167,7 @@ START_TEST(test_class_builds_what_changed)
 	struct fixture f1, f2;
 	struct pilot_proxy *p = proxy_make("10.9.0.1", "default", "");
 	struct mt_arena *a = mt_arena_new(0);
-	struct push_class *c = push_class_new(PILOT_ROUTES, "k");
+	struct push_class *c = push_class_new(PILOT_ROUTES, "k", NULL);
 
 	fixture_load(&f1, SERVICE("a", "10.1.0.1") SERVICE("b", "10.1.0.2") RULE("5s"));
 	fixture_load(&f2, SERVICE("a", "10.1.0.1") SERVICE("b", "10.1.0.2") RULE("6s"));

@@ -33,7 +33,7 @@ static void compute(struct push_class *c, const char *yaml, uint64_t epoch)
 
 START_TEST(listeners_in_conflict)
 {
-	struct push_class *c = push_class_new(PILOT_LISTENERS, "k");
+	struct push_class *c = push_class_new(PILOT_LISTENERS, "k", NULL);
 	compute(c, SERVICE("a", "HTTP", "") SERVICE("b", "TCP", ""), 1);
 	ck_assert_uint_eq(count(c, PILOT_TALLY_conflict_outbound_listener_tcp_over_current_http,
 				  "b.default.svc.cluster.local:9080"),
@@ -51,7 +51,7 @@ END_TEST
 
 START_TEST(ports_of_a_workload_in_conflict)
 {
-	struct push_class *c = push_class_new(PILOT_LISTENERS_INBOUND, "k");
+	struct push_class *c = push_class_new(PILOT_LISTENERS_INBOUND, "k", NULL);
 	compute(c,
 		SERVICE("a", "HTTP", "{address: 10.9.0.1}")
 			SERVICE("b", "HTTP", "{address: 10.9.0.1}"),
@@ -63,7 +63,7 @@ END_TEST
 
 START_TEST(clusters_without_endpoints)
 {
-	struct push_class *c = push_class_new(PILOT_ENDPOINTS, "k");
+	struct push_class *c = push_class_new(PILOT_ENDPOINTS, "k", NULL);
 	compute(c, SERVICE("a", "HTTP", "") SERVICE("b", "HTTP", "{address: 10.1.0.1}"), 1);
 	ck_assert_uint_eq(c->tallies.empty, 1);
 	compute(c, SERVICE("a", "HTTP", "") SERVICE("b", "HTTP", ""), 2);
