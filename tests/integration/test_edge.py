@@ -37,8 +37,8 @@ class Edge:
 
     PORTS = {"http": 8080, "https": 8443, "tcp": 8444}
 
-    def __init__(self, net, tmp, apps):
-        m = self.mesh = TlsMesh(net, tmp, apps)
+    def __init__(self, net, tmp, apps, protocol="delta"):
+        m = self.mesh = TlsMesh(net, tmp, apps, protocol=protocol)
         self.net, self.tmp, self.apps = net, pathlib.Path(tmp), apps
         self.public = make_ca(self.tmp / "public", "Public root")
         self.partners = make_ca(self.tmp / "partners", "Partners' root")
@@ -52,8 +52,12 @@ class Edge:
         self.gw = m.gateway()
         self.gw.agent_flags = ["--credentials-dir", self.creds, "--file-cert-dir", self.creds]
         self.addr = {k: f"{self.gw.outer}:{p}" for k, p in self.PORTS.items()}
+        self.more()
         m.start()
         m.eventually(lambda: self.client.get("shop").status == 200, timeout=20)
+
+    def more(self):
+        """What else is there from the start, for who inherits."""
 
     def credential(self, name, hosts, ca=None):
         return make_cert(self.creds / name, name, ca or self.public, hosts)
