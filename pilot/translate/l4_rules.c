@@ -38,7 +38,11 @@ static void chain(const struct pilot_l4_ctx *c, const struct at *m, struct pilot
 	struct pilot_job *j = c->c->j;
 	Listener__FilterChain *fc = pilot_chain_new(j, "",
 		pilot_tcp_route_filter(j, &c->f, c->stat, route, n, c->vs, on->path, c->port));
-	pilot_chain_protocol(j, fc, c->protocol, c->stat, NULL);
+	/* Commands can be sent to one cluster, not split among several. */
+	const char *one = c->protocol == PILOT_REDIS && n == 1
+		? pilot_dest_cluster(j, route[0]->destination, c->vs, on->path, c->port)
+		: NULL;
+	pilot_chain_protocol(j, fc, c->protocol, c->stat, one);
 	fc->transport_socket = c->socket;
 	on->id = c->vs->id;
 	on->dst = m->ndst ? m->dst : c->cidr;

@@ -138,6 +138,18 @@ static Listener__FilterChain *other_tls(struct pilot_job *j, Listener__FilterCha
 	return c;
 }
 
+/* The application's own TLS, whatever is in it. */
+static void add_other_tls(
+	struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in)
+{
+	struct pilot_filter_in f = { j, PILOT_AT_INBOUND, in, 1u << in->protocol };
+	Listener__FilterChain *c = pilot_chain_new(j, mt_arena_printf(j->a, "%splain", in->cluster),
+		pilot_tcp_filter(j, &f, in->cluster, in->cluster));
+	if (in->capture)
+		pilot_chain_match(j, c)->destination_port = pb_u32(j->a, in->port);
+	pb_add(j->a, l, filter_chains, other_tls(j, c));
+}
+
 /* Chains for who comes without the mesh's own TLS. */
 static void add_plain(struct pilot_job *j, Listener__Listener *l, const struct pilot_inbound *in)
 {
@@ -146,7 +158,7 @@ static void add_plain(struct pilot_job *j, Listener__Listener *l, const struct p
 	if (mixed && in->tls)
 		other_tls(j, c);
 	else if (mixed && !http)
-		other_tls(j, add(j, l, in, false, false));
+		add_other_tls(j, l, in);
 	if (in->protocol == PILOT_AUTO && !in->tls) {
 		pilot_match_http(j, add(j, l, in, false, true));
 		pilot_http_inspector(j, l);

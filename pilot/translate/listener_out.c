@@ -213,6 +213,11 @@ static void one_port(struct outs *o, const struct pilot_egress *e)
 	struct pilot_job *j = o->j;
 	const char *bind = e->bind ? e->bind : any(j);
 	bool http = pilot_protocol_is_http(e->protocol), unsaid = e->protocol == PILOT_AUTO;
+	if (e->protocol == PILOT_UDP) {
+		pilot_job_note(j, j->sidecar->id, PILOT_NOTE_IGNORED, "spec.egress",
+			"UDP port %u is not carried by the mesh", e->port);
+		return;
+	}
 	if (http || unsaid)
 		http_listener(o, e, bind, e->port, e->route, e->protocol);
 	for (size_t i = 0; i < e->nsvcs; i++) {
@@ -224,7 +229,7 @@ static void one_port(struct outs *o, const struct pilot_egress *e)
 			detected(o, e, e->svcs[i], (uint32_t)k, e->route);
 		else if (pilot_protocol_is_http(p) && (http || unsaid))
 			http_listener(o, e, bind, e->port, e->route, p);
-		else if (!http && !unsaid && !pilot_protocol_is_http(p))
+		else if (!http && !unsaid && !pilot_protocol_is_http(p) && p != PILOT_UDP)
 			tcp_service(o, e, e->svcs[i], (uint32_t)k);
 	}
 }

@@ -249,6 +249,11 @@ static void inbound_ingress(struct pilot_job *j, const Nw__IstioIngressListener 
 		return;
 	*in = (struct pilot_inbound){ .port = (uint16_t)l->port->number };
 	in->protocol = pilot_protocol_of(l->port->protocol, l->port->name, in->port);
+	if (in->protocol == PILOT_UDP) {
+		pilot_job_note(j, j->sidecar->id, PILOT_NOTE_IGNORED, "spec.ingress",
+			"UDP port %u is not carried by the mesh", in->port);
+		return;
+	}
 	in->capture = l->capture_mode != NW__CAPTURE_MODE__NONE &&
 		!(l->capture_mode == NW__CAPTURE_MODE__DEFAULT && j->p->none);
 	in->bind = *l->bind ? l->bind : in->capture ? NULL : j->p->ips[0];
@@ -336,6 +341,11 @@ static void add_server(struct pilot_job *j, const struct pilot_gw *gw, const Nw_
 	bool unix_socket = mt_str_prefix(s->bind, "unix://");
 	if (!s->port || (!s->port->number && !unix_socket) || s->port->number > 65535)
 		return;
+	if (pilot_protocol_of(s->port->protocol, "", (uint16_t)s->port->number) == PILOT_UDP) {
+		pilot_job_note(j, gw->id, PILOT_NOTE_IGNORED, "spec.servers",
+			"UDP port %u is not carried by the mesh", s->port->number);
+		return;
+	}
 	const char *bind = *s->bind ? s->bind : j->p->ipv4 || !j->p->ipv6 ? "0.0.0.0" : "::";
 	struct pilot_gw_port *g = gw_port(j, bind, (uint16_t)s->port->number);
 	bool http = pilot_server_plain_http(s);

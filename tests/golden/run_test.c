@@ -1,5 +1,6 @@
 /* Golden cases: each folder of tests/golden has in.yaml (configuration), proxy.json (a discovery node,
- * or an array of them) and expected.json (what each proxy gets, as canonical JSON).
+ * or an array of them) and expected.json (what each proxy gets, as canonical JSON). An empty file
+ * redis-filter beside them switches that option of Pilot on.
  *
  *   golden-run DIR [CASE...]      compares; GOLDEN_UPDATE=1 writes expected.json instead
  *
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/buf.h"
 #include "common/base/file.h"
@@ -26,6 +28,7 @@ struct input {
 	struct pilot_services_in svcs;
 	struct pilot_config *configs;
 	size_t nconfigs;
+	bool redis_filter;
 };
 
 static int fail(const char *name, const char *what)
@@ -84,7 +87,8 @@ static struct pilot_world *build_world(const struct input *in, bool backwards)
 		c[i] = in->configs[backwards ? in->nconfigs - 1 - i : i];
 	for (size_t i = 0; i < in->svcs.n; i++)
 		s[i] = in->svcs.v[backwards ? in->svcs.n - 1 - i : i];
-	struct pilot_mesh_local local = { .control_plane_tls = true };
+	struct pilot_mesh_local local = { .control_plane_tls = true,
+		.redis_filter = in->redis_filter };
 	struct pilot_world_in win = { .domain = "cluster.local",
 		.root_namespace = "istio-system",
 		.trust_domain = "cluster.local",
@@ -293,6 +297,9 @@ static int run_case(const char *dir, const char *name)
 	json_error_t je;
 	json_t *nodes = json_load_file(proxy, 0, &je);
 	int r = nodes ? read_input(name, yaml, &in) : fail(name, je.text);
+	char *redis = mt_asprintf("%s/%s/redis-filter", dir, name);
+	in.redis_filter = access(redis, F_OK) == 0;
+	mt_free(redis);
 	if (r == 0) {
 		char *text = result(name, &in, nodes, false),
 		     *back = result(name, &in, nodes, true);
