@@ -20,8 +20,6 @@ struct galley {
 	struct galley_distribute *distribute;
 	MT_VEC(struct galley_source *) sources;
 	size_t restored; /* objects of an earlier run */
-	size_t broken;   /* texts with errors */
-	size_t texts;
 	bool read_once; /* every source has been read whole */
 };
 

@@ -107,14 +107,6 @@ static void readiness(struct galley *g)
 			     : "sources are being read");
 }
 
-static void count_text(void *ctx, const struct galley_text *t)
-{
-	struct galley *g = ctx;
-
-	g->texts++;
-	g->broken += t->broken;
-}
-
 static void on_settled(void *ctx, struct galley_source *s, int64_t since_ns)
 {
 	struct galley *g = ctx;
@@ -125,14 +117,13 @@ static void on_settled(void *ctx, struct galley_source *s, int64_t since_ns)
 	mt_metric_set(mt_daemon_metrics(g->d), METRIC_galley_source_up, 1, s->url);
 	mt_metric_add(mt_daemon_metrics(g->d), METRIC_galley_source_scans, 1, s->url);
 	galley_store_commit(g->store, all, since_ns);
-	g->texts = g->broken = 0;
-	galley_store_each_text(g->store, count_text, g);
-	mt_metric_set(mt_daemon_metrics(g->d), METRIC_galley_files, (double)g->texts);
-	mt_metric_set(mt_daemon_metrics(g->d), METRIC_galley_invalid_files, (double)g->broken);
+	size_t texts = galley_store_texts(g->store), broken = galley_store_broken(g->store);
+	mt_metric_set(mt_daemon_metrics(g->d), METRIC_galley_files, (double)texts);
+	mt_metric_set(mt_daemon_metrics(g->d), METRIC_galley_invalid_files, (double)broken);
 	if (all && !g->read_once) {
 		g->read_once = true;
-		mt_log_info(&scope, "sources are read", MT_I("files", g->texts),
-			MT_I("invalid_files", g->broken),
+		mt_log_info(&scope, "sources are read", MT_I("files", texts),
+			MT_I("invalid_files", broken),
 			MT_I("objects", galley_store_count(g->store)));
 		/* Nothing at all is an answer too: subscribers wait for it. */
 		if (!galley_store_count(g->store))

@@ -65,7 +65,8 @@ static void page_config(void *ctx, struct mt_http_req *req)
 	galley_store_each(g->store, kind_count, kinds);
 	mt_http_reply_json(req, 200,
 		json_pack("{s:o, s:I, s:I, s:I, s:o, s:I, s:o}", "sources", sources, "files",
-			(json_int_t)g->texts, "invalid_files", (json_int_t)g->broken, "objects",
+			(json_int_t)galley_store_texts(g->store), "invalid_files",
+			(json_int_t)galley_store_broken(g->store), "objects",
 			(json_int_t)galley_store_count(g->store), "kinds", kinds, "held",
 			(json_int_t)galley_store_held(g->store), "reports", reports));
 }

@@ -5,6 +5,9 @@
  * times) is the same is not read again, unless a notification named it, because two writes within one
  * tick of the file system's clock leave the same identity. A hash decides whether the text is new.
  *
+ * A scan of the whole folder costs a look at every file. When notifications named files and nothing
+ * else, only those are looked at: one changed file costs the reading of one file.
+ *
  * When to scan: a notification starts the gathering time (at most 10 ms, so a burst is one change);
  * the queue's overflow too; from time to time without any sign; and twice a second the folder itself
  * is looked at, because a symlink that leads to it, or a folder moved away and back, notifies nobody.
@@ -67,6 +70,13 @@ static void writing_set(struct dir *d, const char *path, bool on)
 	*since = now(d);
 }
 
+/* More than files by their names: the next scan reads the folders. Returns yes. */
+static bool whole(struct dir *d, bool yes)
+{
+	d->whole = d->whole || yes;
+	return yes;
+}
+
 /* True: worth a scan. */
 static bool note(struct dir *d, const struct inotify_event *ev)
 {
@@ -75,7 +85,7 @@ static bool note(struct dir *d, const struct inotify_event *ev)
 
 	if (ev->mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF)) {
 		d->reread = d->reread || (ev->mask & IN_Q_OVERFLOW);
-		return true;
+		return whole(d, true);
 	}
 	snprintf(key, sizeof(key), "%d", ev->wd);
 	if (ev->mask & IN_IGNORED) {
@@ -83,12 +93,11 @@ static bool note(struct dir *d, const struct inotify_event *ev)
 		return false;
 	}
 	if (!ev->len || !(folder = mt_map_get(d->folders, key)))
-		return ev->mask & IN_ATTRIB;
+		return whole(d, ev->mask & IN_ATTRIB);
 	if (ev->mask & IN_ISDIR)
-		return true;
-	if (!galley_dir_name_ok(ev->name))
-		return ev->mask &
-			(IN_MOVED_TO | IN_CREATE | IN_DELETE); /* "..data" of a mounted volume */
+		return whole(d, true);
+	if (!galley_dir_name_ok(ev->name)) /* a symlink may lead there: "..data" of a mounted volume */
+		return whole(d, d->links && ev->mask & (IN_MOVED_TO | IN_CREATE | IN_DELETE));
 	char *path = mt_asprintf("%s/%s", folder, ev->name);
 	bool open = ev->mask & (IN_CREATE | IN_MODIFY);
 	if (open || (ev->mask & (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)))
@@ -103,7 +112,7 @@ static void on_notified(uv_poll_t *h, int status, int events)
 {
 	struct dir *d = h->data;
 	_Alignas(struct inotify_event) char buf[16384];
-	bool scan = status < 0;
+	bool scan = whole(d, status < 0);
 
 	(void)events;
 	for (;;) {
@@ -126,11 +135,10 @@ static void dir_scan(struct galley_source *s)
 
 	if (!d->since_ns)
 		d->since_ns = now(d);
-	galley_dir_scan(d);
+	if (d->whole || !d->s.up || !galley_dir_look(d))
+		galley_dir_scan(d);
 	d->since_ns = 0;
-	d->reread = false;
-	mt_map_free(d->touched, NULL);
-	d->touched = mt_map_new();
+	d->reread = d->whole = false;
 }
 
 static void on_gathered(void *arg)
@@ -138,9 +146,15 @@ static void on_gathered(void *arg)
 	dir_scan(arg);
 }
 
+static void scan_whole_soon(struct dir *d)
+{
+	d->whole = true;
+	scan_soon(d);
+}
+
 static void on_rescan(void *arg)
 {
-	scan_soon(arg);
+	scan_whole_soon(arg);
 }
 
 static void on_look(void *arg)
@@ -150,7 +164,7 @@ static void on_look(void *arg)
 	bool there = stat(d->root, &st) == 0 && S_ISDIR(st.st_mode);
 
 	if (there != d->s.up || (there && (st.st_ino != d->root_ino || st.st_dev != d->root_dev)))
-		scan_soon(d);
+		scan_whole_soon(d);
 }
 
 static int dir_open(const char *rest, const struct galley_source_opts *o,
@@ -173,6 +187,7 @@ static int dir_open(const char *rest, const struct galley_source_opts *o,
 	d->known = mt_map_new();
 	d->writing = mt_map_new();
 	d->touched = mt_map_new();
+	d->whole = true;
 	d->poll = MT_NEW(uv_poll_t);
 	uv_poll_init(mt_loop_uv(o->loop), d->poll, fd);
 	d->poll->data = d;
@@ -224,6 +239,7 @@ static int dir_write(struct galley_source *s, const char *name, const void *p, s
 	if ((r = mt_dir_make(folder, 0755, err)) < 0 ||
 		(r = mt_file_replace(path, p, n, 0644, err)) < 0)
 		return r;
+	mt_map_put(d->touched, path, d);
 	*ret_name = MT_TAKE(path);
 	return 0;
 }
@@ -236,6 +252,7 @@ static int dir_remove(struct galley_source *s, const char *full_name, struct mt_
 		return mt_fail(err, MT_NOT_FOUND, full_name, "no such file");
 	if (unlink(full_name) < 0)
 		return mt_fail_errno(err, full_name, "unlink");
+	mt_map_put(d->touched, full_name, d);
 	return 0;
 }
 

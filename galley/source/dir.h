@@ -17,6 +17,7 @@ struct known_file {
 	uint64_t hash;
 	uint64_t seen; /* number of the scan */
 	bool failed;   /* could not be read */
+	bool link;     /* a symlink */
 };
 
 struct dir {
@@ -29,12 +30,17 @@ struct dir {
 	dev_t root_dev;
 	ino_t root_ino;
 	bool reread;            /* notifications were lost: believe no identity */
+	bool whole;             /* the next scan is one of the whole folder */
 	struct mt_map *folders; /* watch descriptor (decimal) -> path */
 	struct mt_map *known;   /* path -> struct known_file */
+	size_t links;           /* of the known files, how many are symlinks */
 	struct mt_map *writing; /* path -> int64_t since when */
-	struct mt_map *touched; /* paths named by notifications since the last scan */
+	struct mt_map *touched; /* paths named by notifications since they were looked at last */
 };
 
 void galley_dir_scan(struct dir *d);
+/* Only the files that were touched. False, and nothing done: the folder is not the one that was
+ * scanned. */
+bool galley_dir_look(struct dir *d);
 bool galley_dir_name_ok(const char *name); /* *.yaml, *.yml, *.json, not hidden */
 bool galley_dir_writing(struct dir *d, const char *path);

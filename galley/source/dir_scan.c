@@ -107,25 +107,30 @@ static void file_read(struct dir *d, const char *path, struct known_file *k)
 	mt_buf_clear(&text);
 }
 
-static void file_look(struct dir *d, const char *path)
+enum look { LOOK_DONE, LOOK_GONE, LOOK_WRITING };
+
+static enum look file_look(struct dir *d, const char *path, bool touched)
 {
 	struct known_file *k;
 	struct stat st, link;
 
 	if (lstat(path, &link) < 0)
-		return; /* gone meanwhile */
+		return LOOK_GONE;
 	if (S_ISREG(link.st_mode) && link.st_nlink == 1 && galley_dir_writing(d, path)) {
 		if (mt_map_get(d->known, path))
 			known_get(d, path);
-		return;
-	}
-	if (stat(path, &st) < 0) {
-		tell_unreadable(d, path, known_get(d, path), strerror(errno));
-		return;
+		return LOOK_WRITING;
 	}
 	k = known_get(d, path);
-	if (d->reread || !same_file(k, &st) || mt_map_get(d->touched, path))
+	d->links = d->links - k->link + S_ISLNK(link.st_mode);
+	k->link = S_ISLNK(link.st_mode);
+	if (stat(path, &st) < 0) {
+		tell_unreadable(d, path, k, strerror(errno));
+		return LOOK_DONE;
+	}
+	if (d->reread || !same_file(k, &st) || touched)
 		file_read(d, path, k);
+	return LOOK_DONE;
 }
 
 static void folder_watch(struct dir *d, const char *path)
@@ -170,7 +175,7 @@ static int folder_scan(struct dir *d, const char *path, int depth)
 			if (folder_scan(d, child, depth + 1) < 0)
 				folder_unreadable(d, child);
 		} else if (!folder && galley_dir_name_ok(e->d_name)) {
-			file_look(d, child);
+			file_look(d, child, mt_map_get(d->touched, child) != NULL);
 		}
 		mt_free(child);
 	}
@@ -178,17 +183,24 @@ static int folder_scan(struct dir *d, const char *path, int depth)
 	return 0;
 }
 
+static void forget(struct dir *d, const char *path)
+{
+	const struct known_file *k = mt_map_get(d->known, path);
+
+	if (!k)
+		return;
+	d->links -= k->link;
+	d->s.o.events->gone(d->s.o.ctx, &d->s, path);
+	mt_free(mt_map_del(d->known, path));
+}
+
 static void forget_gone(struct dir *d)
 {
 	struct mt_map_it it = { 0 };
 
-	while (mt_map_next(d->known, &it)) {
-		struct known_file *k = it.value;
-		if (k->seen == d->s.scans)
-			continue;
-		d->s.o.events->gone(d->s.o.ctx, &d->s, it.key);
-		mt_free(mt_map_del(d->known, it.key));
-	}
+	while (mt_map_next(d->known, &it))
+		if (((struct known_file *)it.value)->seen != d->s.scans)
+			forget(d, it.key);
 }
 
 static void away(struct dir *d, int error)
@@ -227,9 +239,32 @@ void galley_dir_scan(struct dir *d)
 		return;
 	}
 	forget_gone(d);
+	mt_map_free(d->touched, NULL);
+	d->touched = mt_map_new();
 	d->s.up = true;
 	d->s.settled = true;
 	mt_free(d->s.why);
 	d->s.why = NULL;
 	d->s.o.events->settled(d->s.o.ctx, &d->s, d->since_ns);
+}
+
+bool galley_dir_look(struct dir *d)
+{
+	struct mt_map *touched = d->touched;
+	struct mt_map_it it = { 0 };
+	struct stat st;
+
+	if (stat(d->root, &st) < 0 || st.st_dev != d->root_dev || st.st_ino != d->root_ino)
+		return false;
+	d->touched = mt_map_new();
+	while (mt_map_next(touched, &it)) {
+		enum look l = file_look(d, it.key, true);
+		if (l == LOOK_GONE)
+			forget(d, it.key);
+		else if (l == LOOK_WRITING)
+			mt_map_put(d->touched, it.key, d); /* again, when it is closed or stale */
+	}
+	mt_map_free(touched, NULL);
+	d->s.o.events->settled(d->s.o.ctx, &d->s, d->since_ns);
+	return true;
 }

@@ -33,6 +33,7 @@ struct galley_store {
 	struct mt_map *held;       /* ids whose removal waits */
 	struct galley_text *state; /* of an earlier run; also in texts */
 	size_t count;
+	size_t broken; /* texts */
 	struct mt_timer *hold;
 	int64_t hold_since;
 	int64_t now_ns; /* wall clock of the commit that runs: its objects are of one age */
@@ -114,14 +115,22 @@ static void conflicts_report(struct galley_store *s, struct galley_text *t)
 	}
 }
 
+static void broken_mark(struct galley_store *s, struct galley_text *t)
+{
+	s->broken += !t->broken;
+	t->broken = true;
+}
+
 void galley_store_text(
 	struct galley_store *s, unsigned source, const char *name, const char *text, size_t n)
 {
 	struct galley_text *t = text_get(s, source, name);
 	bool had = t->diags.n > 0;
 
+	s->broken -= t->broken;
 	claims_link(s, t, false);
 	galley_text_read(t, text, n, &s->o, s->state);
+	s->broken += t->broken;
 	claims_link(s, t, true);
 	conflicts_report(s, t);
 	if ((had || t->diags.n) && s->o.reported)
@@ -139,7 +148,7 @@ void galley_store_unreadable(
 	mt_diags_clear(&t->diags);
 	mt_diag_add(&t->diags, MT_SEV_ERROR, &(struct mt_pos){ name, 0, 0 }, NULL, "",
 		"not read: %s", err->msg);
-	t->broken = true;
+	broken_mark(s, t);
 	if (s->o.reported)
 		s->o.reported(s->o.ctx, t);
 }
@@ -150,6 +159,7 @@ void galley_store_gone(struct galley_store *s, const char *name)
 
 	if (!t)
 		return;
+	s->broken -= t->broken;
 	claims_link(s, t, false);
 	mt_map_del(s->texts, name);
 	if (t->diags.n && s->o.reported) {
@@ -212,7 +222,7 @@ static void put_in_force(
 		struct galley_text *t = slot->texts.v[0];
 		mt_object_diag(claim, &t->diags, MT_SEV_ERROR, "",
 			"not in force: --max-objects (%zu) is reached", s->o.max_objects);
-		t->broken = true;
+		broken_mark(s, t);
 		if (s->o.reported)
 			s->o.reported(s->o.ctx, t);
 		return;
@@ -367,6 +377,16 @@ void galley_store_free(struct galley_store *s)
 size_t galley_store_count(const struct galley_store *s)
 {
 	return s->count;
+}
+
+size_t galley_store_texts(const struct galley_store *s)
+{
+	return mt_map_size(s->texts) - (s->state != NULL);
+}
+
+size_t galley_store_broken(const struct galley_store *s)
+{
+	return s->broken;
 }
 
 size_t galley_store_held(const struct galley_store *s)

@@ -73,5 +73,7 @@ void galley_store_each(
 void galley_store_each_text(
 	const struct galley_store *s, void (*f)(void *ctx, const struct galley_text *t), void *ctx);
 const struct galley_text *galley_store_text_find(const struct galley_store *s, const char *name);
+size_t galley_store_texts(const struct galley_store *s);
+size_t galley_store_broken(const struct galley_store *s); /* of them */
 /* Removals that wait for loss_hold; 0: none. */
 size_t galley_store_held(const struct galley_store *s);

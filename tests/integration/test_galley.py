@@ -208,6 +208,37 @@ def test_json_and_other_names(clean):
     assert clean.page()["reports"] == []
 
 
+def test_a_change_costs_its_file(clean):
+    """Changed, new, renamed and removed files are looked at by name: the folder is not read again."""
+    def scans():
+        return clean.page()["sources"][0]["scans"]
+
+    for i in range(20):
+        clean.write(f"f{i}.yaml", vs(f"one-{i}"))
+    clean.until(20)
+    before, start = scans(), time.monotonic()
+    for i in range(10):
+        clean.write("f0.yaml", vs("one-0", f"host-{i}.example.com"))
+        wait_for(lambda: clean.object("one-0")["metadata"]["generation"] == i + 2)
+        clean.write(f"new-{i}.yaml", vs(f"new-{i}"))
+        wait_for(lambda: clean.object(f"new-{i}"))
+        os.rename(clean.dir / f"new-{i}.yaml", clean.dir / f"moved-{i}.yaml")
+        (clean.dir / f"f{i + 1}.yaml").unlink()
+        wait_for(lambda: not clean.object(f"one-{i + 1}"))
+    clean.until(20)
+    # The folder is still read whole from time to time (--rescan, 30 s).
+    assert scans() - before <= (time.monotonic() - start) / 30 + 1
+
+
+def test_what_a_link_leads_to(clean):
+    """A file of another name may be where a link leads: its replacement is seen."""
+    (clean.dir / "text").write_text(yaml.safe_dump(vs("one")))
+    os.symlink("text", clean.dir / "a.yaml")
+    clean.until(1)
+    write_atomic(clean.dir / "text", yaml.safe_dump(vs("two")))
+    wait_for(lambda: clean.object("two") and not clean.object("one"))
+
+
 def test_mounted_volume(clean):
     """How Kubernetes swaps what it mounts: files are links through ..data, which is renamed."""
     d = clean.dir
