@@ -51,6 +51,17 @@ bool mt_utf8_valid(const void *text, size_t n)
 	const unsigned char *p = text;
 
 	while (n) {
+		/* Eight at a time, as long as they are ASCII and none is NUL. */
+		uint64_t w;
+		while (n >= sizeof(w)) {
+			memcpy(&w, p, sizeof(w));
+			if ((w | (w - 0x0101010101010101u)) & 0x8080808080808080u)
+				break;
+			p += sizeof(w);
+			n -= sizeof(w);
+		}
+		if (!n)
+			break;
 		size_t len = utf8_seq(p, n);
 
 		if (!len)

@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-#include "common/base/hash.h"
 #include "common/base/mem.h"
 
 struct mt_chunk *mt_chunk_new(struct mt_res *const *res, size_t n)
@@ -20,7 +19,9 @@ struct mt_chunk *mt_chunk_new(struct mt_res *const *res, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		c->res[i] = res[i];
 		c->bytes += res[i]->bytes;
-		c->sum += mt_hash_mix(mt_hash_str(res[i]->name), res[i]->hash);
+		uint64_t name = mt_hash_str(res[i]->name);
+		c->names += name;
+		c->sum += mt_set_term(name, res[i]->hash);
 	}
 	return c;
 }

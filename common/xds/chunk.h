@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "common/base/hash.h"
 #include "common/xds/body.h"
 
 enum { MT_CHUNK_SIZE = 64 };
@@ -19,12 +20,19 @@ struct mt_encoded {
 struct mt_chunk {
 	struct mt_ref ref;
 	uint32_t n;   /* never 0 */
-	uint64_t sum; /* over (name, content) */
+	uint64_t sum;   /* of mt_set_term() */
+	uint64_t names; /* of the names' hashes */
 	size_t bytes;
 	atomic_uint asked[2];                    /* how often it was encoded, by mode */
 	_Atomic(struct mt_encoded *) encoded[2]; /* kept from the second time on */
 	struct mt_res *res[];                    /* sorted by name */
 };
+
+/* What a resource adds to the sum of its set. */
+static inline uint64_t mt_set_term(uint64_t name_hash, uint64_t content_hash)
+{
+	return mt_hash_mix(name_hash, content_hash);
+}
 
 /* Takes over the references in res, which are sorted and distinct. */
 struct mt_chunk *mt_chunk_new(struct mt_res *const *res, size_t n);
@@ -39,6 +47,7 @@ struct mt_set {
 	struct mt_ref ref;
 	uint64_t number; /* unique in this process, 0 for an empty set */
 	uint64_t sum;
+	uint64_t names;
 	size_t n;
 	size_t bytes;
 	pthread_mutex_t mu; /* of the cache: steps, nsteps, next */

@@ -23,6 +23,7 @@ struct mt_names *mt_names_ref(struct mt_names *n);
 void mt_names_unref(struct mt_names *n); /* NULL allowed */
 
 size_t mt_names_size(const struct mt_names *n);
+uint64_t mt_names_sum(const struct mt_names *n); /* of mt_hash() of each */
 const char *mt_names_at(const struct mt_names *n, size_t i);
 bool mt_names_has(const struct mt_names *n, const char *name);
 bool mt_names_has_view(const struct mt_names *n, struct mt_view name);

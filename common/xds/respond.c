@@ -58,6 +58,13 @@ static bool covered(const struct mt_names *names, const struct mt_diff *d, bool 
 	return true;
 }
 
+/* Are exactly the resources of the set subscribed by name? By count and a sum of hashes: a false yes
+ * needs a collision that hurts only the peer who made it. */
+static bool names_are(const struct mt_names *names, const struct mt_set *s)
+{
+	return mt_names_size(names) == s->n && mt_names_sum(names) == s->names;
+}
+
 /* Does the subscription cover all of d? */
 static bool covers(const struct mt_xds_tstate *t, const struct mt_diff *d, enum mt_xds_mode mode)
 {
@@ -65,6 +72,8 @@ static bool covers(const struct mt_xds_tstate *t, const struct mt_diff *d, enum 
 		return true;
 	if (d->n > mt_names_size(t->names))
 		return false;
+	if (d->whole && names_are(t->names, d->whole))
+		return true;
 	return covered(t->names, d, false) && (mode != MT_XDS_DELTA || covered(t->names, d, true));
 }
 
@@ -89,11 +98,14 @@ static void take_diff(struct draft *f, struct mt_diff *d)
  * more becomes stale: removed now, or with the other removals. */
 static void take_holdings(struct draft *f, bool drop)
 {
-	const struct mt_xds_holdings *h = f->t->holdings;
+	struct mt_xds_holdings *h = f->t->holdings;
+	if (mt_xds_holdings_same(h, f->target))
+		return;
+	mt_xds_holdings_sort(h);
 	MT_VEC(struct mt_view) stale = { 0 };
-	size_t i = 0, n = mt_set_size(f->target);
-	for (size_t j = 0; i < n || j < h->n;) {
-		struct mt_res *r = i < n ? mt_set_at(f->target, i) : NULL;
+	struct mt_cursor at = { .set = f->target };
+	struct mt_res *r;
+	for (size_t j = 0; (r = mt_cursor_res(&at)) || j < h->n;) {
 		int c = !r ? 1 : j == h->n ? -1 : strcmp(r->name, h->v[j].name);
 		if (c <= 0 && (c < 0 || r->hash != h->v[j].version) && mt_xds_wants(f->t, r->name))
 			mt_vec_push(&f->own, r);
@@ -105,7 +117,8 @@ static void take_holdings(struct draft *f, bool drop)
 			else
 				mt_vec_push(&stale, v);
 		}
-		i += c <= 0;
+		if (c <= 0)
+			mt_cursor_next(&at);
 		j += c >= 0;
 	}
 	struct mt_names *old = f->t->stale;
@@ -230,13 +243,16 @@ static bool compose(struct draft *f, const struct mt_xds_step *step, bool full_s
 	if (!anew && !t->pending && !(step->drop && t->stale) &&
 		mt_set_hash(t->sent) == mt_set_hash(f->target))
 		return false;
-	f->step = mt_set_diff(anew ? sv->empty : t->sent, f->target, f->mode);
-	if (t->first && t->holdings)
+	if (t->first && t->holdings) {
 		take_holdings(f, step->drop);
-	else
+	} else {
+		f->step = mt_set_diff(anew ? sv->empty : t->sent, f->target, f->mode);
 		take_diff(f, f->step);
-	/* Covered, and as many: then none of them is missing. */
-	if (t->first && !(f->shared && f->shared->n == mt_names_size(t->names)))
+	}
+	/* None of them is missing when there are as many and all are the target's. */
+	bool all = (f->shared && f->shared->n == mt_names_size(t->names)) ||
+		names_are(t->names, f->target);
+	if (t->first && !all)
 		take_names(f, t->names, true);
 	take_names(f, t->pending, false);
 	if (t->unknown)
@@ -247,7 +263,7 @@ static bool compose(struct draft *f, const struct mt_xds_step *step, bool full_s
 
 	if (leads(f))
 		note_resend(f);
-	size_t gone = f->mode == MT_XDS_DELTA ? f->removed.n : full_state ? f->step->nremoved : 0;
+	size_t gone = f->mode == MT_XDS_DELTA ? f->removed.n : full_state && f->step ? f->step->nremoved : 0;
 	size_t said = f->own.n + gone;
 	if (f->shared)
 		said += f->shared->n + (f->mode == MT_XDS_DELTA ? f->shared->nremoved : 0);

@@ -31,6 +31,7 @@ static struct mt_set *set_make(const chunks *list)
 		s->n += c->n;
 		s->bytes += c->bytes;
 		s->sum += c->sum;
+		s->names += c->names;
 	}
 	s->number = s->n ? atomic_fetch_add(&last_number, 1) + 1 : 0;
 	return s;

@@ -11,18 +11,10 @@
 
 #include "common/run/metrics.h"
 #include "common/xds/diff.h"
+#include "common/xds/holdings.h"
 #include "common/xds/names.h"
 #include "common/xds/request.h"
 #include "common/xds/server.h"
-
-/* What a reconnecting peer reported to hold of a type; kept until its first answer. */
-struct mt_xds_holdings {
-	size_t n;
-	struct {
-		const char *name; /* sorted; in the same block */
-		uint64_t version; /* content hash, 0: not one of ours */
-	} v[];
-};
 
 /* What a stream knows of one type; made by the first request for it. */
 struct mt_xds_tstate {
@@ -34,7 +26,7 @@ struct mt_xds_tstate {
 	struct mt_names *pending; /* names to be answered whatever the peer has */
 	struct mt_names
 		*stale; /* held by the peer, unknown here, to be removed with the removals */
-	struct mt_xds_holdings *holdings;
+	struct mt_xds_holdings *holdings; /* of a peer that came back; until its first answer */
 	struct mt_names *announced; /* said after a reconnect, before a companion was subscribed */
 	uint64_t goal_hash; /* what `sent` was on the way to: not said again when rejected */
 	uint64_t nonce;     /* of the last response, 0 none */

@@ -175,57 +175,13 @@ static int subscribe_sotw(struct mt_xds_sub *s, struct mt_xds_tstate *t, bool ma
 	return limit(s, t, err);
 }
 
-static int held_cmp(const void *a, const void *b)
-{
-	const struct mt_xds_held *x = a, *y = b;
-	int c = memcmp(x->name.p, y->name.p, MT_MIN(x->name.n, y->name.n));
-	return c ? c : (x->name.n > y->name.n) - (x->name.n < y->name.n);
-}
-
-static uint64_t version_parse(struct mt_view v)
-{
-	uint64_t n = 0;
-	if (v.n != 16)
-		return 0;
-	for (size_t i = 0; i < v.n; i++) {
-		char c = v.p[i];
-		int digit = c >= '0' && c <= '9' ? c - '0'
-			: c >= 'a' && c <= 'f'   ? c - 'a' + 10
-						 : -1;
-		if (digit < 0)
-			return 0;
-		n = n << 4 | (uint64_t)digit;
-	}
-	return n;
-}
-
-static struct mt_xds_holdings *holdings_new(struct mt_xds_held *held, size_t n)
-{
-	struct mt_xds_holdings *h;
-	size_t bytes = 0, k = 0;
-	for (size_t i = 0; i < n; i++)
-		bytes += held[i].name.n + 1;
-	qsort(held, n, sizeof(*held), held_cmp);
-	h = mt_alloc(sizeof(*h) + n * sizeof(h->v[0]) + bytes);
-	char *p = (char *)&h->v[n];
-	for (size_t i = 0; i < n; i++) {
-		if (i && held_cmp(&held[i - 1], &held[i]) == 0)
-			continue;
-		h->v[k].name = memcpy(p, held[i].name.p, held[i].name.n);
-		h->v[k++].version = version_parse(held[i].version);
-		p += held[i].name.n + 1;
-	}
-	h->n = k;
-	return h;
-}
-
 static int subscribe_delta(struct mt_xds_sub *s, struct mt_xds_tstate *t, bool may_wildcard,
 	bool fresh, const struct mt_xds_request *r, struct mt_err *err)
 {
 	size_t n = r->nnames, k = r->ngone;
 	bool star = take_star(r->names, &n), unstar = take_star(r->gone, &k);
 	if (fresh && r->nheld)
-		t->holdings = holdings_new(r->held, r->nheld);
+		t->holdings = mt_xds_holdings_new(r->held, r->nheld);
 	t->reconnected |= t->holdings != NULL;
 	if (star || (fresh && may_wildcard && !n)) {
 		t->unknown |= !fresh && !t->wildcard && !t->first;

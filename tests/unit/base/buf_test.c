@@ -76,6 +76,23 @@ START_TEST(utf8)
 	for (size_t i = 0; i < MT_ARRAY_SIZE(bad); i++)
 		ck_assert_msg(!mt_utf8_valid(bad[i], strlen(bad[i])), "%zu", i);
 	ck_assert(!mt_utf8_valid("a\0b", 3));
+	/* In the middle of longer text, at any distance from its start. */
+	for (size_t at = 0; at < 20; at++) {
+		char text[40];
+		for (size_t i = 0; i < MT_ARRAY_SIZE(good); i++) {
+			memset(text, 'x', sizeof(text));
+			memcpy(text + at, good[i], strlen(good[i]));
+			ck_assert_msg(mt_utf8_valid(text, sizeof(text)), "%zu at %zu", i, at);
+		}
+		for (size_t i = 0; i < MT_ARRAY_SIZE(bad); i++) {
+			memset(text, 'x', sizeof(text));
+			memcpy(text + at, bad[i], strlen(bad[i]));
+			ck_assert_msg(!mt_utf8_valid(text, sizeof(text)), "%zu at %zu", i, at);
+		}
+		memset(text, 'x', sizeof(text));
+		text[at] = '\0';
+		ck_assert_msg(!mt_utf8_valid(text, sizeof(text)), "NUL at %zu", at);
+	}
 }
 END_TEST
 

@@ -421,6 +421,44 @@ START_TEST(name_lists_are_shared)
 }
 END_TEST
 
+/* Long lists are found in the table by their names in any order, and searched by an index. */
+START_TEST(long_name_lists)
+{
+	enum { N = 500 };
+	static char text[N + 1][16];
+	struct mt_names_table *t = mt_names_table_new();
+	struct mt_view v[N + 1];
+	for (int i = 0; i <= N; i++) {
+		snprintf(text[i], sizeof(text[i]), "name-%d", i);
+		v[i] = (struct mt_view){ text[i], strlen(text[i]) };
+	}
+	struct mt_names *x = mt_names_edit(t, NULL, v, N, NULL, 0), *same, *y;
+	ck_assert_uint_eq(mt_names_size(x), N);
+	for (int i = 0; i < N; i++)
+		v[i] = (struct mt_view){ text[i * 7 % N], strlen(text[i * 7 % N]) };
+	same = mt_names_edit(t, NULL, v, N, NULL, 0);
+	ck_assert_ptr_eq(same, x);
+	for (int i = 0; i < N; i++)
+		ck_assert(mt_names_has(x, text[i]));
+	ck_assert(!mt_names_has(x, text[N]) && !mt_names_has(x, "") && !mt_names_has(x, "name"));
+
+	v[5] = v[N]; /* as many, one of them another */
+	y = mt_names_edit(t, NULL, v, N, NULL, 0);
+	ck_assert_ptr_ne(y, x);
+	ck_assert_uint_eq(mt_names_size(y), N);
+	ck_assert(mt_names_has(y, text[N]));
+	mt_names_unref(y);
+	v[5] = v[6]; /* as many, one of them twice */
+	y = mt_names_edit(t, NULL, v, N, NULL, 0);
+	ck_assert_uint_eq(mt_names_size(y), N - 1);
+	mt_names_unref(y);
+	mt_names_unref(same);
+	mt_names_unref(x);
+	ck_assert_uint_eq(mt_names_table_size(t), 0);
+	mt_names_table_free(t);
+}
+END_TEST
+
 START_TEST(snapshots_own_their_sets)
 {
 	struct mt_snapshot *s = mt_snapshot_new(7, 42, 3);
@@ -435,4 +473,4 @@ END_TEST
 MT_UNIT(xds_set, resource_is_an_any, rope_equals_the_whole, sets_sort_and_deduplicate,
 	patch_shares_what_stays, difference_is_encoded_once, patches_at_random,
 	patched_sets_share_runs, union_keeps_what_goes, large_bodies_have_few_slices,
-	name_lists_are_shared, snapshots_own_their_sets)
+	name_lists_are_shared, long_name_lists, snapshots_own_their_sets)
