@@ -6,12 +6,17 @@
  * Variants: delta, as a current Envoy (virtual hosts are resources of their own), delta-rds, as an
  * Envoy of 1.36 (whole route tables), and sotw.
  *
+ * At most --connecting proxies (64) are between the start of their connection and the first answer, so
+ * that ten thousand do not time out while one machine shakes their hands. One whose attempt fails tries
+ * again after RETRY_NS.
+ *
  * With --ca, --token and --bundle the connections are mutual TLS, all with the one identity that the
  * token is for (whose namespace must be ns-0: so --namespaces 1).
  *
  * It speaks JSON, one object a line, on its standard output; times are CLOCK_MONOTONIC nanoseconds, so
  * that another process can compare them with its own clock:
- *   {"event": "ready", "streams": N, "start_ns": T, "first_ns": T, "last_ns": T}
+ *   {"event": "ready", "streams": N, "start_ns": T, "first_ns": T, "last_ns": T,
+ *    "retried": n}
  *       all proxies have their first configuration and have acknowledged it
  *   {"event": "change", "type": "RDS", "streams": N, "p50_ns": T, "p99_ns": T, "last_ns": T}
  *   {"event": "stats", "CDS": {"responses": n, "bytes": n}, ..., "ended": n}
@@ -23,10 +28,10 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "common/base/clock.h"
@@ -35,9 +40,15 @@
 #include "envoy/config/core/v3/core.pb-c.h"
 #include "tests/unit/xds/fake_envoy.h"
 
+#define RETRY_NS (20 * MT_NS_PER_MS)
+
 struct proxy {
-	struct fake_envoy *e;
+	struct fake_envoy *e; /* NULL: has never connected */
 	struct mt_rpc_channel *channel;
+	uint8_t *node;
+	size_t node_n;
+	int64_t not_before; /* of the next attempt to connect */
+	bool connecting;    /* on its way to the first answer */
 	bool complete;
 	unsigned seen; /* the expectation that it has met */
 };
@@ -45,9 +56,9 @@ struct proxy {
 static struct {
 	const char *target;
 	const char *variant;
-	int streams, namespaces, localities, threads;
+	int streams, namespaces, localities, threads, connecting;
 	const char *ca, *token, *bundle; /* NULL: plaintext */
-} opt = { "127.0.0.1:15010", "delta", 1, 1, 1, 2, NULL, NULL, NULL };
+} opt = { "127.0.0.1:15010", "delta", 1, 1, 1, 2, 64, NULL, NULL, NULL };
 
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -57,7 +68,11 @@ static int64_t first_ns, last_ns; /* the first and the last that became so */
 static unsigned expectation;      /* number of the current one */
 static int expected_type, met;
 static int64_t *times;
-static atomic_int ended;
+static int ended;      /* streams of complete proxies that somebody else ended */
+static int retried;    /* attempts that failed */
+static int connecting; /* proxies that are */
+/* Proxies without a stream, in the order in which they became so: a ring of opt.streams places. */
+static int *down, down_first, down_n;
 
 static int64_t now(void)
 {
@@ -67,8 +82,12 @@ static int64_t now(void)
 static void on_event(void *ctx, struct fake_envoy *e, const struct fake_response *r)
 {
 	struct proxy *p = ctx;
-	bool whole = fake_complete(e);
 	int64_t t = now();
+	pthread_mutex_lock(&mu);
+	bool known = p->complete;
+	connecting -= MT_TAKE(p->connecting);
+	pthread_mutex_unlock(&mu);
+	bool whole = known || fake_complete(e);
 	pthread_mutex_lock(&mu);
 	if (whole && !p->complete) {
 		p->complete = true;
@@ -83,23 +102,44 @@ static void on_event(void *ctx, struct fake_envoy *e, const struct fake_response
 	pthread_mutex_unlock(&mu);
 }
 
+/* mu held */
+static void push_down(struct proxy *p, int64_t not_before)
+{
+	p->not_before = not_before;
+	down[(down_first + down_n++) % opt.streams] = (int)(p - proxies);
+}
+
 static void on_closed(void *ctx, struct fake_envoy *e, int status, const char *msg)
 {
-	static atomic_int shown;
-	(void)ctx;
+	static int shown;
+	struct proxy *p = ctx;
 	(void)e;
-	atomic_fetch_add(&ended, 1);
-	if (status != 1 && atomic_fetch_add(&shown, 1) < 5)
+	pthread_mutex_lock(&mu);
+	ended += status != 1 && p->complete;
+	retried += status != 1 && !p->complete;
+	connecting -= MT_TAKE(p->connecting);
+	push_down(p, now() + RETRY_NS);
+	if (status != 1 && shown++ < 5)
 		fprintf(stderr, "xds_load: a stream ended: %d %s\n", status, msg ? msg : "");
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&mu);
+}
+
+static struct timespec real_time_in(int64_t ns)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_REALTIME, &t);
+	ns += t.tv_nsec;
+	t.tv_sec += ns / MT_NS_PER_SEC;
+	t.tv_nsec = ns % MT_NS_PER_SEC;
+	return t;
 }
 
 /* Waits until *counter is at least n. */
 static bool wait_for(const int *counter, int n, int seconds)
 {
-	struct timespec until;
+	struct timespec until = real_time_in(seconds * MT_NS_PER_SEC);
 	int rc = 0;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += seconds;
 	pthread_mutex_lock(&mu);
 	while (*counter < n && rc == 0)
 		rc = pthread_cond_timedwait(&changed, &mu, &until);
@@ -170,16 +210,73 @@ static uint8_t *make_node(int i, size_t *ret_n)
 
 /* ---- commands ---- */
 
-static void ready(int64_t start, int seconds)
+static void connect_one(struct proxy *p)
 {
-	if (!wait_for(&complete, opt.streams, seconds)) {
+	struct fake_opts o = { .channel = p->channel,
+		.delta = strcmp(opt.variant, "sotw") != 0,
+		.node = p->node,
+		.node_n = p->node_n,
+		.quiet = true,
+		.event = on_event,
+		.closed = on_closed,
+		.ctx = p };
+	if (!p->e) {
+		p->e = fake_envoy_new(&o);
+		return;
+	}
+	fake_envoy_disconnect(p->e); /* its end has been told: waits until it has passed */
+	fake_envoy_connect(p->e);
+}
+
+/* The first that is down and may try; NULL: wait, for at most *wait_ns. mu held. */
+static struct proxy *next_down(int64_t *wait_ns)
+{
+	*wait_ns = MT_NS_PER_SEC;
+	if (!down_n || connecting >= opt.connecting)
+		return NULL;
+	struct proxy *p = &proxies[down[down_first]];
+	*wait_ns = p->not_before - now();
+	if (*wait_ns > 0)
+		return NULL;
+	down_first = (down_first + 1) % opt.streams;
+	down_n--;
+	p->connecting = true;
+	connecting++;
+	return p;
+}
+
+/* Connects whoever is down until all are complete. */
+static bool bring_up(int64_t until)
+{
+	pthread_mutex_lock(&mu);
+	while (complete < opt.streams && now() < until) {
+		int64_t wait_ns;
+		struct proxy *p = next_down(&wait_ns);
+		if (p) {
+			pthread_mutex_unlock(&mu);
+			connect_one(p);
+			pthread_mutex_lock(&mu);
+		} else {
+			struct timespec t = real_time_in(wait_ns);
+			pthread_cond_timedwait(&changed, &mu, &t);
+		}
+	}
+	bool ok = complete == opt.streams;
+	pthread_mutex_unlock(&mu);
+	return ok;
+}
+
+static void ready(int seconds)
+{
+	int64_t start = now();
+	if (!bring_up(start + seconds * MT_NS_PER_SEC)) {
 		printf("{\"event\": \"timeout\", \"what\": \"ready\", \"complete\": %d}\n",
 			complete);
 		return;
 	}
 	printf("{\"event\": \"ready\", \"streams\": %d, \"start_ns\": %" PRId64
-	       ", \"first_ns\": %" PRId64 ", \"last_ns\": %" PRId64 "}\n",
-		opt.streams, start, first_ns, last_ns);
+	       ", \"first_ns\": %" PRId64 ", \"last_ns\": %" PRId64 ", \"retried\": %d}\n",
+		opt.streams, start, first_ns, last_ns, retried);
 }
 
 static int time_cmp(const void *a, const void *b)
@@ -223,7 +320,7 @@ static void stats(void)
 	printf("{\"event\": \"stats\"");
 	for (int t = 0; t < FAKE_TYPES; t++) {
 		uint64_t bytes = 0, responses = 0, held = 0;
-		for (int i = 0; i < opt.streams; i++) {
+		for (int i = 0; i < opt.streams && proxies[i].e; i++) {
 			bytes += fake_bytes(proxies[i].e, t);
 			responses += fake_responses(proxies[i].e, t);
 			held += fake_count(proxies[i].e, t);
@@ -232,7 +329,7 @@ static void stats(void)
 		       ", \"held\": %" PRIu64 "}",
 			fake_type_name[t], responses, bytes, held);
 	}
-	printf(", \"ended\": %d}\n", atomic_load(&ended));
+	printf(", \"ended\": %d}\n", ended);
 }
 
 static void reconnect(void)
@@ -243,11 +340,9 @@ static void reconnect(void)
 	complete = 0;
 	for (int i = 0; i < opt.streams; i++)
 		proxies[i].complete = false;
+	retried = 0;
 	pthread_mutex_unlock(&mu);
-	int64_t start = now();
-	for (int i = 0; i < opt.streams; i++)
-		fake_envoy_connect(proxies[i].e);
-	ready(start, 120);
+	ready(300);
 }
 
 static void commands(void)
@@ -280,6 +375,7 @@ static int arguments(int argc, char **argv)
 	} flags[] = { { "--target", &opt.target, NULL }, { "--variant", &opt.variant, NULL },
 		{ "--streams", NULL, &opt.streams }, { "--namespaces", NULL, &opt.namespaces },
 		{ "--localities", NULL, &opt.localities }, { "--threads", NULL, &opt.threads },
+		{ "--connecting", NULL, &opt.connecting },
 		{ "--ca", &opt.ca, NULL }, { "--token", &opt.token, NULL },
 		{ "--bundle", &opt.bundle, NULL } };
 	for (int i = 1; i < argc; i += 2) {
@@ -330,61 +426,69 @@ static struct mt_ident *identity(struct mt_rpc_env *env, struct mt_loop *loop)
 	return ident;
 }
 
+/* A connection each, to be opened when it is its turn. */
+static int make_proxies(struct mt_rpc_env *env, struct mt_ident *ident)
+{
+	static const char *const pilot[] = {
+		"spiffe://cluster.local/ns/istio-system/sa/istio-pilot-service-account", NULL
+	};
+	for (int i = 0; i < opt.streams; i++) {
+		struct proxy *p = &proxies[i];
+		struct mt_rpc_channel_opts co = { .identity = ident ? mt_ident_slot(ident) : NULL,
+			.server_ids = ident ? pilot : NULL };
+		struct mt_err err = { 0 };
+		if (mt_rpc_channel_new(env, opt.target, &co, &p->channel, &err) < 0) {
+			fprintf(stderr, "xds_load: %s\n", err.msg);
+			return -1;
+		}
+		p->node = make_node(i, &p->node_n);
+		push_down(p, 0);
+	}
+	return 0;
+}
+
+static void raise_file_limit(void)
+{
+	struct rlimit l;
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (arguments(argc, argv) < 0) {
 		fprintf(stderr,
 			"usage: xds_load --target ADDR --streams N --variant delta|delta-rds|sotw "
-			"[--namespaces K] [--localities K] [--threads K]\n");
+			"[--namespaces K] [--localities K] [--threads K] [--connecting K]\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
 	struct mt_rpc_env *env = mt_rpc_env_new((unsigned)opt.threads);
-	uint8_t **nodes = mt_alloc((size_t)opt.streams * sizeof(*nodes));
+	raise_file_limit();
 	proxies = mt_alloc((size_t)opt.streams * sizeof(*proxies));
+	down = mt_alloc((size_t)opt.streams * sizeof(*down));
 	times = mt_alloc((size_t)opt.streams * sizeof(*times));
 	expected_type = -1;
 	expectation = 1;
 	struct mt_loop *loop = opt.ca ? mt_loop_new(&mt_clock_system) : NULL;
 	struct mt_ident *ident = loop ? identity(env, loop) : NULL;
-	if (loop && !ident)
+	if ((loop && !ident) || make_proxies(env, ident) < 0)
 		return 1;
-	int64_t start = now();
-	for (int i = 0; i < opt.streams; i++) {
-		static const char *const pilot[] = {
-			"spiffe://cluster.local/ns/istio-system/sa/istio-pilot-service-account",
-			NULL
-		};
-		struct mt_rpc_channel_opts co = { .identity = ident ? mt_ident_slot(ident) : NULL,
-			.server_ids = ident ? pilot : NULL };
-		struct mt_err err = { 0 };
-		if (mt_rpc_channel_new(env, opt.target, &co, &proxies[i].channel, &err) < 0) {
-			fprintf(stderr, "xds_load: %s\n", err.msg);
-			return 1;
-		}
-		struct fake_opts o = { .channel = proxies[i].channel,
-			.delta = strcmp(opt.variant, "sotw") != 0,
-			.quiet = true,
-			.event = on_event,
-			.closed = on_closed,
-			.ctx = &proxies[i] };
-		nodes[i] = make_node(i, &o.node_n);
-		o.node = nodes[i];
-		proxies[i].e = fake_envoy_new(&o);
-	}
-	ready(start, 300);
+	ready(600);
 	fflush(stdout);
 	commands();
 	for (int i = 0; i < opt.streams; i++) {
 		fake_envoy_free(proxies[i].e);
 		mt_rpc_channel_free(proxies[i].channel);
-		mt_free(nodes[i]);
+		mt_free(proxies[i].node);
 	}
 	mt_ident_stop(ident);
 	mt_rpc_env_free(env);
 	if (loop)
 		mt_loop_free(loop);
-	mt_free(nodes);
+	mt_free(down);
 	mt_free(proxies);
 	mt_free(times);
 	fake_intern_clear();
