@@ -1,0 +1,201 @@
+"""Captured traffic: the kernel redirects what the application connects to, as it is on pods. What nobody
+knows passes with ALLOW_ANY and is refused with REGISTRY_ONLY, and the mesh configuration turns from one
+to the other while all runs."""
+import contextlib
+import http.client
+import http.server
+import os
+import socket
+import socketserver
+import subprocess
+import threading
+
+import pytest
+
+from mesh import DOMAIN, Mesh
+from netns import Namespace
+from test_random import Loopback, Proxy
+from test_telemetry import mesh_config, service
+
+APP_UID = 1500  # whose connections are captured; Envoy's own are not
+OUTSIDE, POD, VIP = "203.0.113.7", "10.7.4.1", "240.0.0.1"
+RULES = f"""
+table ip capture {{
+	chain output {{
+		type nat hook output priority -100; policy accept
+		meta skuid != {APP_UID} accept
+		ip daddr {POD} tcp dport 1-65535 redirect to :15006
+		ip daddr 127.0.0.0/8 accept
+		meta l4proto tcp redirect to :15001
+	}}
+}}
+"""
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    """Says where a request arrived."""
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = "{}:{}".format(*self.connection.getsockname()).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+class Lines(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(b"got " + line)
+
+
+class World:
+    def __init__(self, tmp):
+        self.ns, self.servers = Namespace(), []
+        with self.ns:
+            for ip in (OUTSIDE, POD, VIP):
+                subprocess.run(["ip", "address", "add", f"{ip}/32", "dev", "lo"], check=True)
+            subprocess.run(["nft", "-f", "-"], input=RULES, text=True, check=True)
+            for server, kind, addr in (
+                    (http.server.ThreadingHTTPServer, Web, (OUTSIDE, 80)),
+                    (http.server.ThreadingHTTPServer, Web, (OUTSIDE, 8088)),
+                    (socketserver.ThreadingTCPServer, Lines, (OUTSIDE, 7777)),
+                    (http.server.ThreadingHTTPServer, Web, ("127.77.3.1", 8000)),
+                    (http.server.ThreadingHTTPServer, Web, ("127.0.0.1", 9000)),
+                    (socketserver.ThreadingTCPServer, Lines, (POD, 9999))):
+                s = server(addr, kind)
+                s.daemon_threads = True
+                threading.Thread(target=s.serve_forever, daemon=True).start()
+                self.servers.append(s)
+            self.mesh = m = Mesh(Loopback(), tmp, None)
+            known = service("known", [{"number": 80, "name": "http"}], "127.77.3.1")
+            known["spec"].update(addresses=[VIP], endpoints=[
+                {"address": "127.77.3.1", "ports": {"http": 8000}}])
+            m.apply("known", [known, service("own", [{"number": 9000, "name": "http"}], POD)])
+            m.apply("mesh", [])
+            self.proxy = Proxy(m, 1, "web", "delta", "default", {"app": "web"}, POD)
+            m.gateways = [self.proxy]
+            m.start()
+            self.envoy = self.proxy.envoy
+
+    def stop(self):
+        with self.ns:
+            self.mesh.stop()
+        for s in self.servers:
+            s.shutdown()
+            s.server_close()
+        self.ns.close()
+
+
+@contextlib.contextmanager
+def the_application():
+    """Sockets that are made here are the application's."""
+    os.seteuid(APP_UID)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def connect(ip, port):
+    with the_application():
+        return socket.create_connection((ip, port), 30)
+
+
+def get(ip, port, host):
+    """(status, body); None when the connection ends without an answer."""
+    c = http.client.HTTPConnection(host, timeout=30)
+    try:
+        c.sock = connect(ip, port)
+        c.request("GET", "/", headers={"host": host})
+        r = c.getresponse()
+        return r.status, r.read().decode()
+    except (http.client.HTTPException, OSError):
+        return None
+    finally:
+        c.close()
+
+
+def say(ip, port):
+    with connect(ip, port) as s:
+        try:
+            s.sendall(b"hello\n")
+            return s.recv(100)
+        except OSError:
+            return b""
+
+
+@pytest.fixture(scope="module")
+def world(tmp):
+    w = World(tmp)
+    with w.ns:
+        yield w
+    w.stop()
+
+
+@pytest.fixture(params=[None, "REGISTRY_ONLY", "ALLOW_ANY"])
+def mode(request, world):
+    """Of outboundTrafficPolicy, in force; None: nobody says."""
+    world.mesh.apply("mesh", [mesh_config(outboundTrafficPolicy={"mode": request.param})]
+                     if request.param else [])
+    refused = request.param == "REGISTRY_ONLY"
+    world.mesh.eventually(lambda: (say(OUTSIDE, 7777) == b"") == refused and
+                          (get(OUTSIDE, 80, "x.example.com") == (502, "")) == refused,
+                          timeout=60, what=f"{request.param} is in force")
+    yield request.param
+    if getattr(request.node, "failed", False):
+        print(world.mesh.logs())
+    world.mesh.check()
+
+
+def passed(world, cluster="PassthroughCluster"):
+    return world.envoy.stat(f"cluster.{cluster}.upstream_cx_total")
+
+
+def test_tcp_to_nobody_known(world, mode):
+    before = passed(world)
+    if mode == "REGISTRY_ONLY":
+        assert say(OUTSIDE, 7777) == b""
+        assert passed(world) == before
+    else:
+        assert say(OUTSIDE, 7777) == b"got hello\n"
+        assert passed(world) == before + 1, "it went through Envoy"
+
+
+@pytest.mark.parametrize("port", [80, 8088])
+def test_http_to_nobody_known(world, mode, port):
+    """80 is a port of HTTP in the mesh, and the Host is known to no service; 8088 is no port of it."""
+    before = passed(world)
+    answer = get(OUTSIDE, port, "anything.example.com")
+    if mode == "REGISTRY_ONLY":
+        assert answer == ((502, "") if port == 80 else None)
+        assert passed(world) == before
+    else:
+        assert answer == (200, f"{OUTSIDE}:{port}")
+        assert passed(world) >= before + (port != 80), "it went through Envoy"
+
+
+def test_known_services_are_reached(world, mode):  # pylint: disable=unused-argument
+    assert get(VIP, 80, f"known.default.{DOMAIN}") == (200, "127.77.3.1:8000")
+    assert get(VIP, 80, "known") == (200, "127.77.3.1:8000")
+
+
+def test_inbound(world, mode):  # pylint: disable=unused-argument
+    """To the workload's own address: a port of a service of its own, and one that no service has."""
+    name = "http.inbound_0.0.0.0_9000.downstream_rq_total"
+    before = world.envoy.stat(name), passed(world, "InboundPassthroughCluster")
+    assert get(POD, 9000, "own") == (200, "127.0.0.1:9000")
+    assert world.envoy.stat(name) == before[0] + 1
+    assert say(POD, 9999) == b"got hello\n"
+    assert passed(world, "InboundPassthroughCluster") == before[1] + 1
+
+
+def test_connection_to_the_capturing_port_itself(world):
+    """Not redirected, so it names no destination: closed, not sent round in a circle."""
+    for port in (15001, 15006):
+        with socket.create_connection((POD, port), 30) as s:
+            assert s.recv(100) == b""
