@@ -6,6 +6,7 @@
 #include "common/schema/health.h"
 #include "galley/validate/check.h"
 #include "galley/validate/load_balancer.h"
+#include "galley/validate/pool.h"
 #include "galley/validate/tls.h"
 #include "istio/networking/v1alpha3/destination_rule.pb-c.h"
 
@@ -55,8 +56,7 @@ static void http_pool(
 		fault(c, at(c, "%s.http2KeepAlive.timeout", path), "is missing");
 }
 
-static void connection_pool(
-	const struct check *c, const char *path, const Nw__ConnectionPoolSettings *p)
+void galley_check_pool(const struct check *c, const char *path, const Nw__ConnectionPoolSettings *p)
 {
 	if (p && p->tcp)
 		tcp_pool(c, at(c, "%s.tcp", path), p->tcp);
@@ -64,7 +64,7 @@ static void connection_pool(
 		http_pool(c, at(c, "%s.http", path), p->http);
 }
 
-static void outlier(const struct check *c, const char *path, const Nw__OutlierDetection *o)
+void galley_check_outlier(const struct check *c, const char *path, const Nw__OutlierDetection *o)
 {
 	if (!o)
 		return;
@@ -127,8 +127,8 @@ static void policy(const struct check *c, const char *path, const Nw__TrafficPol
 	if (!p)
 		return;
 	galley_check_load_balancer(c, at(c, "%s.loadBalancer", path), p->load_balancer);
-	connection_pool(c, at(c, "%s.connectionPool", path), p->connection_pool);
-	outlier(c, at(c, "%s.outlierDetection", path), p->outlier_detection);
+	galley_check_pool(c, at(c, "%s.connectionPool", path), p->connection_pool);
+	galley_check_outlier(c, at(c, "%s.outlierDetection", path), p->outlier_detection);
 	galley_check_client_tls(c, at(c, "%s.tls", path), p->tls);
 	tunnel(c, at(c, "%s.tunnel", path), p->tunnel);
 	retry_budget(c, at(c, "%s.retryBudget", path), p->retry_budget);
@@ -141,8 +141,8 @@ static void policy(const struct check *c, const char *path, const Nw__TrafficPol
 			check_port(c, at(c, "%s.port.number", pp), pl->port->number);
 		port_twice(c, pp, p, i);
 		galley_check_load_balancer(c, at(c, "%s.loadBalancer", pp), pl->load_balancer);
-		connection_pool(c, at(c, "%s.connectionPool", pp), pl->connection_pool);
-		outlier(c, at(c, "%s.outlierDetection", pp), pl->outlier_detection);
+		galley_check_pool(c, at(c, "%s.connectionPool", pp), pl->connection_pool);
+		galley_check_outlier(c, at(c, "%s.outlierDetection", pp), pl->outlier_detection);
 		galley_check_client_tls(c, at(c, "%s.tls", pp), pl->tls);
 	}
 }

@@ -256,8 +256,10 @@ static Grpclog__CommonGrpcAccessLogConfig *log_common(
 	c->log_name = log_name(in);
 	c->grpc_service = pb_grpc(j->a, cluster, 0);
 	c->transport_api_version = CORE__API_VERSION__V3;
-	c->buffer_flush_interval = pb_dur(j->a, MT_NS_PER_SEC);
-	c->buffer_size_bytes = pb_u32(j->a, 16384);
+	c->buffer_flush_interval = j->mesh->spec->report_batch_max_time
+		? pb_dur_dup(j->a, j->mesh->spec->report_batch_max_time)
+		: pb_dur(j->a, MT_NS_PER_SEC);
+	c->buffer_size_bytes = pb_u32(j->a, j->mesh->spec->disable_report_batch ? 0 : 16384);
 	if (in->at != PILOT_AT_INBOUND)
 		pb_add(j->a, c, custom_tags, destination_tag(j));
 	return c;
@@ -282,7 +284,7 @@ Accesslog__AccessLog *pilot_mixer_log_http(const struct pilot_filter_in *in)
 		"grpc-message" };
 	struct pilot_job *j = in->j;
 	const char *cluster = pilot_mixer_report_cluster(j);
-	if (!cluster)
+	if (!cluster || j->mesh->spec->disable_mixer_http_reports)
 		return NULL;
 	Grpclog__HttpGrpcAccessLogConfig *c = pb_new(j->a, grpclog__http_grpc_access_log_config);
 	c->common_config = log_common(in, cluster);

@@ -50,6 +50,9 @@ static void apply(struct pilot_mesh *m, const Mesh__MeshConfig *c)
 	if (c->outbound_traffic_policy)
 		m->allow_any = c->outbound_traffic_policy->mode !=
 			MESH__MESH_CONFIG__OUTBOUND_TRAFFIC_POLICY__MODE__REGISTRY_ONLY;
+	m->inbound_as_addressed = c->inbound_traffic_policy &&
+		c->inbound_traffic_policy->mode ==
+			MESH__MESH_CONFIG__INBOUND_TRAFFIC_POLICY__MODE__PASSTHROUGH;
 	if (c->enable_auto_mtls)
 		m->auto_mtls = c->enable_auto_mtls->value;
 	m->mtls_on = c->auth_policy == MESH__MESH_CONFIG__AUTH_POLICY__MUTUAL_TLS;

@@ -25,6 +25,7 @@ struct pilot_mesh {
 	int64_t detection_timeout_ns;  /* 1 s; 0: waits as long as it takes */
 	bool redis_filter;             /* Redis is spoken, not passed on */
 	bool allow_any;                /* outboundTrafficPolicy; the default */
+	bool inbound_as_addressed;     /* inboundTrafficPolicy PASSTHROUGH */
 	bool auto_mtls;                /* the default */
 	bool mtls_on;                  /* authPolicy MUTUAL_TLS: inbound default STRICT */
 	const char *access_log_file;   /* NULL none */

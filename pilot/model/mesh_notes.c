@@ -4,11 +4,40 @@
 #include <string.h>
 
 #include "common/base/strs.h"
+#include "common/schema/tls_names.h"
 #include "pilot/model/index.h"
 
-struct obeyed {
-	const char *const *names;
-	size_t n;
+struct field {
+	const char *name;
+	const char *why; /* NULL: obeyed */
+};
+
+static const struct field mesh_fields[] = {
+#define MESH(name) { #name, NULL },
+#define MESH_NOTE(name, why) { #name, why },
+#define PROXY(name)
+#define AGENT(name)
+#define PROXY_NOTE(name, why)
+#include "pilot/model/mesh_fields.def"
+#undef MESH
+#undef MESH_NOTE
+#undef PROXY
+#undef AGENT
+#undef PROXY_NOTE
+};
+
+static const struct field proxy_fields[] = {
+#define MESH(name)
+#define MESH_NOTE(name, why)
+#define PROXY(name) { #name, NULL },
+#define AGENT(name) { #name, "takes effect when the agent starts a proxy next" },
+#define PROXY_NOTE(name, why) { #name, why },
+#include "pilot/model/mesh_fields.def"
+#undef MESH
+#undef MESH_NOTE
+#undef PROXY
+#undef AGENT
+#undef PROXY_NOTE
 };
 
 static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
@@ -38,43 +67,81 @@ static const char *camel(struct mt_arena *a, const char *s)
 	return r;
 }
 
-static void note(struct pilot_index *ix, const ProtobufCMessage *m, const char *prefix,
-	const struct obeyed *o, const char *why)
+static void note(struct pilot_index *ix, const char *path, const char *why)
+{
+	pilot_note_add(ix->arena, &ix->notes, ix->mesh.id, PILOT_NOTE_IGNORED, path, "%s", why);
+}
+
+static const char *why_not(const struct field *v, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(v[i].name, name) == 0)
+			return v[i].why;
+	return "is not known to Pilot";
+}
+
+static void fields(struct pilot_index *ix, const ProtobufCMessage *m, const char *prefix,
+	const struct field *v, size_t n)
 {
 	for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
 		const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
-		bool known = !is_set(m, f);
-		for (size_t k = 0; k < o->n && !known; k++)
-			known = strcmp(o->names[k], f->name) == 0;
-		if (!known)
-			pilot_note_add(ix->arena, &ix->notes, ix->mesh.id, PILOT_NOTE_IGNORED,
+		const char *why = is_set(m, f) ? why_not(v, n, f->name) : NULL;
+		if (why)
+			note(ix,
 				mt_arena_printf(
 					ix->arena, "%s.%s", prefix, camel(ix->arena, f->name)),
-				"%s", why);
+				why);
 	}
+}
+
+static void tls(struct pilot_index *ix, const char *path, const Mesh__MeshConfig__TLSConfig *t)
+{
+	for (size_t i = 0; t && i < t->n_cipher_suites; i++)
+		if (!mt_tls_is_cipher(t->cipher_suites[i]))
+			note(ix, mt_arena_printf(ix->arena, "%s.cipherSuites[%zu]", path, i),
+				"is not known to Envoy");
+	for (size_t i = 0; t && i < t->n_ecdh_curves; i++)
+		if (!mt_tls_is_curve(t->ecdh_curves[i]))
+			note(ix, mt_arena_printf(ix->arena, "%s.ecdhCurves[%zu]", path, i),
+				"is not known to Envoy");
+}
+
+/* What parts of defaultConfig say that nobody reads. */
+static void proxy_parts(struct pilot_index *ix, const Mesh__ProxyConfig *c)
+{
+	const Mesh__ProxyConfig__ConnectionSettings *s = c->connection_settings;
+	if (c->proxy_headers && c->proxy_headers->metadata_exchange_headers)
+		note(ix, "spec.defaultConfig.proxyHeaders.metadataExchangeHeaders",
+			"proxies tell each other nothing in such headers");
+	if (s && s->profile)
+		note(ix, "spec.defaultConfig.connectionSettings.profile",
+			"gateways have the settings of an edge: say the others one by one");
+	if (s && s->listener_connection_limit)
+		note(ix, "spec.defaultConfig.connectionSettings.listenerConnectionLimit",
+			"is a runtime value of Envoy's: a patch of the bootstrap");
+	if (s && s->global_downstream_connection_limit)
+		note(ix, "spec.defaultConfig.connectionSettings.globalDownstreamConnectionLimit",
+			"is of the bootstrap");
+	if (c->tracing && c->tracing->tls_settings)
+		note(ix, "spec.defaultConfig.tracing.tlsSettings",
+			"spans go in plaintext: name a provider whose service has a rule with TLS");
+	if (c->tracing && c->tracing->enable_istio_tags)
+		note(ix, "spec.defaultConfig.tracing.enableIstioTags",
+			"tags are those that are named");
+	if (c->envoy_access_log_service && c->envoy_access_log_service->tls_settings)
+		note(ix, "spec.defaultConfig.envoyAccessLogService.tlsSettings",
+			"logs go in plaintext: name a provider whose service has a rule with TLS");
 }
 
 void pilot_mesh_notes(struct pilot_index *ix)
 {
-	static const char *const mesh[] = {
-#define MESH(name) #name,
-#define PROXY(name)
-#include "pilot/model/mesh_fields.def"
-#undef MESH
-#undef PROXY
-	};
-	static const char *const proxy[] = {
-#define MESH(name)
-#define PROXY(name) #name,
-#include "pilot/model/mesh_fields.def"
-#undef MESH
-#undef PROXY
-	};
 	const Mesh__MeshConfig *m = ix->mesh.spec;
-	note(ix, &m->base, "spec", &(struct obeyed){ mesh, MT_ARRAY_SIZE(mesh) },
-		"has no effect in Pilot");
-	if (m->default_config)
-		note(ix, &m->default_config->base, "spec.defaultConfig",
-			&(struct obeyed){ proxy, MT_ARRAY_SIZE(proxy) },
-			"is for the agent, which has options of its own");
+	fields(ix, &m->base, "spec", mesh_fields, MT_ARRAY_SIZE(mesh_fields));
+	tls(ix, "spec.meshMTLS", m->mesh_mtls);
+	tls(ix, "spec.tlsDefaults", m->tls_defaults);
+	if (!m->default_config)
+		return;
+	fields(ix, &m->default_config->base, "spec.defaultConfig", proxy_fields,
+		MT_ARRAY_SIZE(proxy_fields));
+	proxy_parts(ix, m->default_config);
 }

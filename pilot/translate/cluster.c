@@ -18,6 +18,7 @@
 #include "common/base/strs.h"
 #include "pilot/filter/telemetry.h"
 #include "pilot/translate/endpoint.h"
+#include "pilot/translate/mesh_settings.h"
 #include "pilot/translate/policy.h"
 #include "pilot/translate/tls.h"
 
@@ -92,6 +93,10 @@ static Cluster__Cluster *cluster_new(
 	c->cluster_discovery_type_case = CLUSTER__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE;
 	c->type = type;
 	c->connect_timeout = pb_dur(j->a, j->mesh->connect_timeout_ns);
+	const Google__Protobuf__Int32Value *buffer =
+		pilot_connection_settings(j)->cluster_per_connection_buffer_limit_bytes;
+	if (buffer && buffer->value > 0)
+		c->per_connection_buffer_limit_bytes = pb_u32(j->a, (uint32_t)buffer->value);
 	return c;
 }
 
@@ -210,7 +215,7 @@ static Cluster__Cluster *build_outbound(
 	struct pilot_policy pol;
 	Cluster__Cluster *c = cluster_new(j, name, discovery_type(s));
 	discovery(j, c, ref);
-	pilot_policy_resolve(dr, ref->subset, port->number, &pol);
+	pilot_policy_resolve(j->mesh, dr, ref->subset, port->number, &pol);
 	enum pilot_protocol protocol = pilot_cluster_protocol(j, ref, pol.pool);
 	pilot_policy_apply(j, c, &pol, s, protocol);
 	if (!ref->sni)
@@ -231,10 +236,37 @@ static Cluster__Cluster *build_outbound(
 	return c;
 }
 
+/* Where the connection was going. */
+static Cluster__Cluster *original(struct pilot_job *j, const char *name)
+{
+	Cluster__Cluster *c = cluster_new(j, name, CLUSTER__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST);
+	c->lb_policy = CLUSTER__CLUSTER__LB_POLICY__CLUSTER_PROVIDED;
+	return c;
+}
+
+/* A source address of its own keeps the connection from being captured again. */
+static void own_source(struct pilot_job *j, Cluster__Cluster *c)
+{
+	bool v4 = j->p->ipv4 || !j->p->ipv6;
+	c->upstream_bind_config = pb_new(j->a, core__bind_config);
+	c->upstream_bind_config->source_address =
+		pb_addr(j->a, v4 ? "127.0.0.6" : "::6", 0)->socket_address;
+	if (v4 && j->p->ipv6) {
+		Core__ExtraSourceAddress *x = pb_new(j->a, core__extra_source_address);
+		x->address = pb_addr(j->a, "::6", 0)->socket_address;
+		pb_add(j->a, c->upstream_bind_config, extra_source_addresses, x);
+	}
+}
+
 static Cluster__Cluster *build_inbound(struct pilot_job *j, const struct pilot_inbound *in)
 {
-	Cluster__Cluster *c = cluster_new(j, in->cluster, CLUSTER__CLUSTER__DISCOVERY_TYPE__STATIC);
-	c->load_assignment = pilot_load_one(j, in->cluster, in->to, in->to_port);
+	Cluster__Cluster *c = in->as_addressed
+		? original(j, in->cluster)
+		: cluster_new(j, in->cluster, CLUSTER__CLUSTER__DISCOVERY_TYPE__STATIC);
+	if (in->as_addressed)
+		own_source(j, c);
+	else
+		c->load_assignment = pilot_load_one(j, in->cluster, in->to, in->to_port);
 	const struct pilot_policy pol = { .pool = in->pool };
 	pilot_cluster_limits(j, c, in->pool ? &pol : NULL);
 	pilot_cluster_http(j, c, in->protocol, in->pool ? &pol : NULL, NULL);
@@ -253,21 +285,10 @@ static Cluster__Cluster *build_fixed(struct pilot_job *j, const char *name)
 		return sink;
 	if (!mt_str_suffix(name, "assthroughCluster"))
 		return pilot_mixer_cluster(j, name);
-	Cluster__Cluster *c = cluster_new(j, name, CLUSTER__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST);
-	c->lb_policy = CLUSTER__CLUSTER__LB_POLICY__CLUSTER_PROVIDED;
+	Cluster__Cluster *c = original(j, name);
 	pilot_cluster_limits(j, c, NULL);
-	if (strcmp(name, "InboundPassthroughCluster") == 0) {
-		/* A source address of its own keeps the connection from being captured again. */
-		bool v4 = j->p->ipv4 || !j->p->ipv6;
-		c->upstream_bind_config = pb_new(j->a, core__bind_config);
-		c->upstream_bind_config->source_address =
-			pb_addr(j->a, v4 ? "127.0.0.6" : "::6", 0)->socket_address;
-		if (v4 && j->p->ipv6) {
-			Core__ExtraSourceAddress *x = pb_new(j->a, core__extra_source_address);
-			x->address = pb_addr(j->a, "::6", 0)->socket_address;
-			pb_add(j->a, c->upstream_bind_config, extra_source_addresses, x);
-		}
-	}
+	if (strcmp(name, "InboundPassthroughCluster") == 0)
+		own_source(j, c);
 	return c;
 }
 

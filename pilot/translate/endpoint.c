@@ -43,7 +43,8 @@ static struct pilot_policy policy_of(
 	struct pilot_job *j, const struct pilot_dr *dr, const struct pilot_cluster_ref *ref)
 {
 	struct pilot_policy pol;
-	pilot_policy_resolve(dr, ref->subset, j->ix->svcs[ref->svc]->ports[ref->port].number, &pol);
+	pilot_policy_resolve(
+		j->mesh, dr, ref->subset, j->ix->svcs[ref->svc]->ports[ref->port].number, &pol);
 	return pol;
 }
 

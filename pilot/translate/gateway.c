@@ -9,6 +9,7 @@
 
 #include "common/base/strs.h"
 #include "pilot/translate/listener.h"
+#include "pilot/translate/mesh_settings.h"
 #include "pilot/translate/tls.h"
 
 const char *pilot_https_route(struct pilot_job *j, const struct pilot_gw_server *s)
@@ -166,6 +167,9 @@ Listener__Listener *pilot_build_gateway(struct pilot_job *j, const struct pilot_
 	struct pilot_gw_chains c = { .j = j, .f = { j, PILOT_AT_GATEWAY, NULL, 0 } };
 	Listener__Listener *l = pilot_listener_new(j, pilot_listener_name(j, g->bind, g->port),
 		g->bind, g->port, CORE__TRAFFIC_DIRECTION__OUTBOUND);
+	if (pilot_reads_proxy_protocol(j))
+		pilot_listener_filter(j, l, "envoy.filters.listener.proxy_protocol",
+			"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol");
 	c.out = (struct pilot_chains){ .j = j, .l = l };
 	for (size_t i = 0; i < g->n; i++) {
 		enum pilot_protocol p = PILOT_TCP;

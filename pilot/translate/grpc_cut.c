@@ -134,7 +134,7 @@ static Cluster__Cluster *cut_cluster(
 	struct pilot_policy pol;
 	Cluster__Cluster *m = pb_new(j->a, cluster__cluster);
 
-	pilot_policy_resolve(dr, ref->subset, s->ports[ref->port].number, &pol);
+	pilot_policy_resolve(j->mesh, dr, ref->subset, s->ports[ref->port].number, &pol);
 	m->name = c->name;
 	m->cluster_discovery_type_case = CLUSTER__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE;
 	m->connect_timeout = c->connect_timeout;

@@ -5,6 +5,7 @@
 #include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
 #include "pilot/filter/telemetry.h"
 #include "pilot/translate/listener.h"
+#include "pilot/translate/mesh_settings.h"
 #include "pilot/translate/policy.h"
 
 /* How paths are brought to one form before anything matches them. */
@@ -29,21 +30,6 @@ static void normalization(struct pilot_job *j, Hcm__HttpConnectionManager *m)
 	m->normalize_path = pb_bool(j->a, true);
 }
 
-static void client_certificates(struct pilot_job *j, Hcm__HttpConnectionManager *m, int at)
-{
-	if (at == PILOT_AT_OUTBOUND)
-		return; /* what the application claims about certificates is dropped */
-	/* Only a verified certificate is appended; a header from a plaintext peer is dropped. */
-	m->forward_client_cert_details = at == PILOT_AT_GATEWAY
-		? HCM__HTTP_CONNECTION_MANAGER__FORWARD_CLIENT_CERT_DETAILS__SANITIZE_SET
-		: HCM__HTTP_CONNECTION_MANAGER__FORWARD_CLIENT_CERT_DETAILS__APPEND_FORWARD;
-	m->set_current_client_cert_details =
-		pb_new(j->a, hcm__http_connection_manager__set_current_client_cert_details);
-	m->set_current_client_cert_details->subject = pb_bool(j->a, true);
-	m->set_current_client_cert_details->dns = true;
-	m->set_current_client_cert_details->uri = true;
-}
-
 Listener__Filter *pilot_hcm_filter(struct pilot_job *j, const struct pilot_hcm *h)
 {
 	struct mt_arena *a = j->a;
@@ -61,28 +47,16 @@ Listener__Filter *pilot_hcm_filter(struct pilot_job *j, const struct pilot_hcm *
 		m->route_config = h->routes;
 	}
 	bool gateway = h->f.at == PILOT_AT_GATEWAY;
-	const Mesh__Topology *topology = j->mesh->spec->default_config
-		? j->mesh->spec->default_config->gateway_topology
-		: NULL;
-	if (gateway && topology)
-		m->xff_num_trusted_hops = topology->num_trusted_proxies;
 	m->use_remote_address = pb_bool(a, gateway);
 	if (gateway) /* nobody outside is trusted: what only the mesh may say is dropped */
 		m->internal_address_config =
 			pb_new(a, hcm__http_connection_manager__internal_address_config);
-	m->server_name = pb_s("istio-envoy");
-	if (h->f.at == PILOT_AT_INBOUND)
-		m->server_header_transformation =
-			HCM__HTTP_CONNECTION_MANAGER__SERVER_HEADER_TRANSFORMATION__PASS_THROUGH;
 	normalization(j, m);
-	m->stream_idle_timeout = pb_dur(a, 0); /* long streams live */
-	client_certificates(j, m, h->f.at);
+	pilot_hcm_settings(j, m, h->f.at);
 	Hcm__HttpConnectionManager__UpgradeConfig *ws =
 		pb_new(a, hcm__http_connection_manager__upgrade_config);
 	ws->upgrade_type = pb_s("websocket");
 	pb_add(a, m, upgrade_configs, ws);
-	m->http_protocol_options = pb_new(a, core__http1_protocol_options);
-	m->http_protocol_options->accept_http_10 = true;
 	pilot_filters_add(&h->f, m);
 	m->tracing = pilot_tracing(&h->f);
 	m->n_access_log = pilot_access_logs(&h->f, true, &m->access_log);

@@ -30,6 +30,7 @@ struct pilot_inbound {
 	bool capture;
 	const char *to; /* address, or unix:// */
 	uint16_t to_port;
+	bool as_addressed;               /* not there, but where the connection was going */
 	const struct pilot_service *svc; /* NULL: none known */
 	const struct pilot_endpoint *ep; /* NULL: none known */
 	uint16_t svc_port;

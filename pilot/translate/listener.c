@@ -11,6 +11,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/strs.h"
+#include "pilot/translate/mesh_settings.h"
 
 const char *pilot_listener_name(struct pilot_job *j, const char *bind, uint16_t port)
 {
@@ -26,6 +27,10 @@ Listener__Listener *pilot_listener_new(struct pilot_job *j, const char *name, co
 	l->name = pb_s(name);
 	l->address = pb_bind(j->a, bind, port);
 	l->traffic_direction = dir;
+	const Google__Protobuf__Int32Value *buffer =
+		pilot_connection_settings(j)->listener_per_connection_buffer_limit_bytes;
+	if (buffer && buffer->value > 0)
+		l->per_connection_buffer_limit_bytes = pb_u32(j->a, (uint32_t)buffer->value);
 	if (j->p->ipv4 && j->p->ipv6 && strcmp(bind, "0.0.0.0") == 0) {
 		/* Every address, of both families. */
 		Listener__AdditionalAddress *more = pb_new(j->a, listener__additional_address);

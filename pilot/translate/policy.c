@@ -51,12 +51,19 @@ static void override_port(struct pilot_policy *p, const Nw__TrafficPolicy *t, ui
 	}
 }
 
-void pilot_policy_resolve(
+/* What no rule says, the mesh may say for all: by part, as everything here. */
+static void mesh_default(const struct pilot_mesh *m, struct pilot_policy *p)
+{
+	const Mesh__MeshConfig__DefaultTrafficPolicy *d = m->spec->default_traffic_policy;
+	if (d && !p->pool)
+		p->pool = d->connection_pool;
+	if (d && !p->outlier)
+		p->outlier = d->outlier_detection;
+}
+
+static void of_rule(
 	const struct pilot_dr *dr, const char *subset, uint16_t port, struct pilot_policy *ret)
 {
-	*ret = (struct pilot_policy){ 0 };
-	if (!dr)
-		return;
 	override(ret, dr->policy);
 	override_port(ret, dr->policy, port);
 	for (size_t i = 0; *subset && i < dr->nsubsets; i++) {
@@ -70,6 +77,15 @@ void pilot_policy_resolve(
 	ret->dr = dr;
 }
 
+void pilot_policy_resolve(const struct pilot_mesh *m, const struct pilot_dr *dr, const char *subset,
+	uint16_t port, struct pilot_policy *ret)
+{
+	*ret = (struct pilot_policy){ 0 };
+	if (dr)
+		of_rule(dr, subset, port, ret);
+	mesh_default(m, ret);
+}
+
 static const struct pilot_dr *of_cluster(
 	struct pilot_job *j, const char *cluster, struct pilot_policy *ret)
 {
@@ -79,7 +95,7 @@ static const struct pilot_dr *of_cluster(
 		return NULL;
 	const struct pilot_dr *dr =
 		pilot_job_dr(j, cn.host, pilot_world_find(j->w, cn.host, j->p->ns));
-	pilot_policy_resolve(dr, cn.subset, cn.port, ret);
+	pilot_policy_resolve(j->mesh, dr, cn.subset, cn.port, ret);
 	return dr;
 }
 
@@ -166,6 +182,6 @@ void pilot_policy_tcp(struct pilot_job *j, Tcpproxy__TcpProxy *t, const char *cl
 	if (pol.tunnel)
 		tunnel(j, t, pol.tunnel);
 	if (hash || pol.tunnel || (tcp && (tcp->idle_timeout || tcp->max_connection_duration)))
-		for (size_t i = 0; i < dr->nids; i++)
+		for (size_t i = 0; dr && i < dr->nids; i++)
 			pilot_prov_add(j, dr->ids[i]);
 }

@@ -9,7 +9,8 @@
 #include "pilot/translate/job.h"
 
 /* The policy in force for a port and subset: port-level settings beat the subset's, those beat the
- * rule's own; by part (load balancer, pool, outliers, TLS), as Istio does. */
+ * rule's own; by part (load balancer, pool, outliers, TLS), as Istio does. The pool and the outliers that
+ * none of them says are the mesh's defaultTrafficPolicy. */
 struct pilot_policy {
 	const Nw__LoadBalancerSettings *lb;
 	const Nw__ConnectionPoolSettings *pool;
@@ -19,10 +20,11 @@ struct pilot_policy {
 	const Nw__TrafficPolicy__ProxyProtocol *proxy_protocol;
 	const Nw__TrafficPolicy__RetryBudget *retry_budget;
 	const Meltemi__HealthCheck *health;
-	const struct pilot_dr *dr; /* whose it is; NULL: none, and all others are NULL too */
+	const struct pilot_dr
+		*dr; /* whose it is; NULL: none, and all but pool and outlier are NULL too */
 };
-void pilot_policy_resolve(
-	const struct pilot_dr *dr, const char *subset, uint16_t port, struct pilot_policy *ret);
+void pilot_policy_resolve(const struct pilot_mesh *m, const struct pilot_dr *dr, const char *subset,
+	uint16_t port, struct pilot_policy *ret); /* dr NULL: what the mesh says */
 
 /* Load balancer, circuit breakers, outliers, checks, keepalive, HTTP options of an outbound cluster. */
 void pilot_policy_apply(struct pilot_job *j, Cluster__Cluster *c, const struct pilot_policy *pol,

@@ -1,5 +1,6 @@
 /* Connection pools: circuit breakers, keepalive, and the HTTP options of a cluster. */
 #include "common/base/strs.h"
+#include "pilot/translate/mesh_settings.h"
 #include "pilot/translate/policy.h"
 #include "pilot/translate/tls.h"
 
@@ -106,6 +107,7 @@ static void http_protocol(struct pilot_job *j, Uphttp__HttpProtocolOptions *o, b
 		Uphttp__HttpProtocolOptions__UseDownstreamHttpConfig *d =
 			pb_new(j->a, uphttp__http_protocol_options__use_downstream_http_config);
 		d->http_protocol_options = pb_new(j->a, core__http1_protocol_options);
+		d->http_protocol_options->header_key_format = pilot_header_case(j);
 		d->http2_protocol_options = h2o;
 		o->upstream_protocol_options_case =
 			UPHTTP__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_USE_DOWNSTREAM_PROTOCOL_CONFIG;
@@ -125,6 +127,7 @@ static void http_protocol(struct pilot_job *j, Uphttp__HttpProtocolOptions *o, b
 		e->protocol_config_case =
 			UPHTTP__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP_PROTOCOL_OPTIONS;
 		e->http_protocol_options = pb_new(j->a, core__http1_protocol_options);
+		e->http_protocol_options->header_key_format = pilot_header_case(j);
 	}
 }
 
@@ -134,7 +137,7 @@ static Core__UpstreamHttpProtocolOptions *sni_of_request(
 {
 	Core__UpstreamHttpProtocolOptions *m = pb_new(j->a, core__upstream_http_protocol_options);
 	m->auto_sni = true;
-	m->auto_san_validation = pilot_tls_verifies(tls) && !tls->n_subject_alt_names;
+	m->auto_san_validation = pilot_tls_verifies(j, tls) && !tls->n_subject_alt_names;
 	return m;
 }
 
@@ -147,7 +150,7 @@ void pilot_cluster_http(struct pilot_job *j, Cluster__Cluster *c, enum pilot_pro
 	const Nw__ConnectionPoolSettings__HTTPSettings *http = pool ? pool->http : NULL;
 	bool client = protocol == PILOT_AUTO || (http && http->use_client_protocol);
 	Core__HttpProtocolOptions *common = common_http(j, pool);
-	if (!h2 && !client && !common && !tls && !codes)
+	if (!h2 && !client && !common && !tls && !codes && !pilot_header_case(j))
 		return;
 	Uphttp__HttpProtocolOptions *o = pb_new(j->a, uphttp__http_protocol_options);
 	o->common_http_protocol_options = common;

@@ -6,11 +6,15 @@
 
 #include "common/base/strs.h"
 #include "pilot/filter/filter.h"
+#include "pilot/translate/mesh_settings.h"
 #include "pilot/translate/policy.h"
 #include "pilot/translate/route.h"
 
-static void host_rewrite(Route__RouteAction *a, const char *host)
+static void host_rewrite(struct pilot_job *j, Route__RouteAction *a, const char *host)
 {
+	const Mesh__ProxyConfig__ProxyHeaders *h = pilot_proxy_headers(j);
+	a->append_x_forwarded_host =
+		h->x_forwarded_host && pilot_is_true(h->x_forwarded_host->enabled);
 	a->host_rewrite_specifier_case =
 		ROUTE__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL;
 	a->host_rewrite_literal = pb_s(host);
@@ -67,7 +71,7 @@ static void add_hash(struct pilot_job *j, Route__RouteAction *a, int svc, const 
 {
 	const struct pilot_dr *dr = pilot_job_dr(j, host, svc);
 	struct pilot_policy pol;
-	pilot_policy_resolve(dr, subset, port, &pol);
+	pilot_policy_resolve(j->mesh, dr, subset, port, &pol);
 	if (!pilot_policy_hash(&pol))
 		return;
 	Route__RouteAction__HashPolicy *p = hash_policy(j, pilot_policy_hash(&pol));
@@ -213,7 +217,7 @@ static void rewrite(
 		a->prefix_rewrite = w->uri;
 	}
 	if (*w->authority)
-		host_rewrite(a, w->authority);
+		host_rewrite(c->j, a, w->authority);
 }
 
 static void decorate(struct pilot_job *j, Route__Route *r, const char *cluster)
@@ -243,7 +247,7 @@ static void forward(const struct pilot_route_ctx *c, const Nw__HTTPRoute *h, Rou
 	a->timeout = pb_dur(j->a, h->timeout ? pb_dur_ns(h->timeout) : 0);
 	a->retry_policy = pilot_retries(j, h->retries, a->n_hash_policy > 0);
 	if (l->host)
-		host_rewrite(a, l->host);
+		host_rewrite(j, a, l->host);
 	rewrite(c, a, h->rewrite);
 	mirrors(c, a, h);
 	const char *first =

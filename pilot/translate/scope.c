@@ -229,6 +229,7 @@ static void ingress_target(
 	uint16_t port;
 	in->to = j->p->ipv4 || !j->p->ipv6 ? "127.0.0.1" : "::1";
 	in->to_port = in->port;
+	in->as_addressed = !*l->default_endpoint && in->capture && j->mesh->inbound_as_addressed;
 	if (mt_str_prefix(l->default_endpoint, "unix://")) {
 		in->to = l->default_endpoint;
 	} else if (*l->default_endpoint &&
@@ -290,6 +291,7 @@ static void inbound_instance(struct pilot_job *j, const struct pilot_instance *i
 			.bind = j->p->none ? e->address : NULL,
 			.to = j->p->ipv4 || !j->p->ipv6 ? "127.0.0.1" : "::1",
 			.to_port = e->ports[k],
+			.as_addressed = !j->p->none && j->mesh->inbound_as_addressed,
 			.svc = s,
 			.ep = e,
 			.svc_port = s->ports[k].number,

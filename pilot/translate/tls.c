@@ -6,6 +6,7 @@
 
 #include "common/base/cidr.h"
 #include "common/base/strs.h"
+#include "common/schema/tls_names.h"
 
 static const char upstream_name[] = "envoy.transport_sockets.tls";
 
@@ -70,19 +71,34 @@ void pilot_tls_set_validation(struct pilot_job *j, Tls__CommonTlsContext *c,
 	c->combined_validation_context = m;
 }
 
-Tls__CommonTlsContext *pilot_tls_common(struct pilot_job *j)
+/* What Envoy would refuse is noted with the mesh configuration, and left out here. */
+static Tls__CommonTlsContext *common(struct pilot_job *j, const Mesh__MeshConfig__TLSConfig *t)
 {
 	Tls__CommonTlsContext *c = pb_new(j->a, tls__common_tls_context);
-	c->tls_params = pb_new(j->a, tls__tls_parameters);
-	c->tls_params->tls_minimum_protocol_version = TLS__TLS_PARAMETERS__TLS_PROTOCOL__TLSv1_2;
-	c->tls_params->tls_maximum_protocol_version = TLS__TLS_PARAMETERS__TLS_PROTOCOL__TLSv1_3;
+	Tls__TlsParameters *p = c->tls_params = pb_new(j->a, tls__tls_parameters);
+	bool only13 =
+		t && t->min_protocol_version == MESH__MESH_CONFIG__TLSCONFIG__TLSPROTOCOL__TLSV1_3;
+	p->tls_minimum_protocol_version = only13 ? TLS__TLS_PARAMETERS__TLS_PROTOCOL__TLSv1_3
+						 : TLS__TLS_PARAMETERS__TLS_PROTOCOL__TLSv1_2;
+	p->tls_maximum_protocol_version = TLS__TLS_PARAMETERS__TLS_PROTOCOL__TLSv1_3;
+	for (size_t i = 0; t && i < t->n_cipher_suites; i++)
+		if (mt_tls_is_cipher(t->cipher_suites[i]))
+			pb_add(j->a, p, cipher_suites, t->cipher_suites[i]);
+	for (size_t i = 0; t && i < t->n_ecdh_curves; i++)
+		if (mt_tls_is_curve(t->ecdh_curves[i]))
+			pb_add(j->a, p, ecdh_curves, t->ecdh_curves[i]);
 	return c;
+}
+
+Tls__CommonTlsContext *pilot_tls_common(struct pilot_job *j)
+{
+	return common(j, j->mesh->spec->tls_defaults);
 }
 
 Tls__CommonTlsContext *pilot_tls_mesh_common(
 	struct pilot_job *j, Tls__CertificateValidationContext *v)
 {
-	Tls__CommonTlsContext *c = pilot_tls_common(j);
+	Tls__CommonTlsContext *c = common(j, j->mesh->spec->mesh_mtls);
 	pb_add(j->a, c, tls_certificate_sds_secret_configs, pilot_tls_sds(j, "default"));
 	pilot_tls_set_validation(j, c, v, "ROOTCA");
 	return c;
@@ -217,9 +233,12 @@ static void client_roots(struct pilot_job *j, Tls__CommonTlsContext *c,
 			j, c, v, *tls->ca_certificates ? tls->ca_certificates : NULL, "");
 }
 
-bool pilot_tls_verifies(const Nw__ClientTLSSettings *tls)
+bool pilot_tls_verifies(const struct pilot_job *j, const Nw__ClientTLSSettings *tls)
 {
-	return !tls->insecure_skip_verify || !tls->insecure_skip_verify->value;
+	const Google__Protobuf__BoolValue *mesh = j->mesh->spec->verify_certificate_at_client;
+	if (tls->insecure_skip_verify)
+		return !tls->insecure_skip_verify->value;
+	return !mesh || mesh->value || *tls->ca_certificates || *tls->credential_name;
 }
 
 /* A secret that never comes must not keep the cluster, and with it every later one, from being taken:
@@ -249,7 +268,7 @@ Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientT
 		else
 			pilot_tls_file_cert(j, c, tls->client_certificate, tls->private_key);
 	}
-	if (pilot_tls_verifies(tls))
+	if (pilot_tls_verifies(j, tls))
 		client_roots(j, c, v, tls);
 	if (h2)
 		pb_add(j->a, c, alpn_protocols, pb_s("h2"));
@@ -263,7 +282,7 @@ Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientT
 	u->sni = pb_s(sni);
 	/* A chain to a root that signs for everybody proves nothing by itself: the name has to be the
 	 * host's, unless names were given, or a name to ask for that is not the server's own. */
-	u->auto_sni_san_validation = pilot_tls_verifies(tls) && *sni && !*tls->sni &&
+	u->auto_sni_san_validation = pilot_tls_verifies(j, tls) && *sni && !*tls->sni &&
 		!v->n_match_typed_subject_alt_names;
 	return pb_socket(j->a, upstream_name, &u->base);
 }

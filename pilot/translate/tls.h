@@ -15,7 +15,8 @@ Core__TransportSocket *pilot_tls_daemon(struct pilot_job *j, const char *spiffe_
 /* DestinationRule modes SIMPLE and MUTUAL. NULL: its credential needs an agent and there is none. */
 Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientTLSSettings *tls,
 	const struct pilot_service *s, bool h2);
-bool pilot_tls_verifies(const Nw__ClientTLSSettings *tls); /* not insecureSkipVerify */
+/* insecureSkipVerify, else verifyCertificateAtClient of the mesh unless roots are named. */
+bool pilot_tls_verifies(const struct pilot_job *j, const Nw__ClientTLSSettings *tls);
 /* Inbound: the client must show a certificate of the mesh. http: offers h2 and http/1.1. */
 Core__TransportSocket *pilot_tls_mesh_downstream(struct pilot_job *j, bool http);
 /* TLS of a server: a gateway's, or an ingress listener's. NULL with a note on object id when there is no

@@ -6,7 +6,7 @@
 
 /* A secret that the agent serves under this name. */
 Tls__SdsSecretConfig *pilot_tls_sds(struct pilot_job *j, const char *name);
-/* TLS 1.2 and 1.3. */
+/* TLS 1.2 and 1.3, but for what the mesh configuration says in tlsDefaults. */
 Tls__CommonTlsContext *pilot_tls_common(struct pilot_job *j);
 /* The workload's certificate; who is believed is one that v accepts and the mesh's roots vouch for. */
 Tls__CommonTlsContext *pilot_tls_mesh_common(

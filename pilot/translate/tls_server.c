@@ -7,27 +7,8 @@
 #include <string.h>
 
 #include "common/base/strs.h"
+#include "common/schema/tls_names.h"
 #include "pilot/translate/tls_parts.h"
-
-/* BoringSSL's names, which is what Envoy takes: one that it does not know would make it refuse the
- * listener. */
-static const char *const ciphers[] = {
-	"ECDHE-ECDSA-AES128-GCM-SHA256",
-	"ECDHE-RSA-AES128-GCM-SHA256",
-	"ECDHE-ECDSA-AES256-GCM-SHA384",
-	"ECDHE-RSA-AES256-GCM-SHA384",
-	"ECDHE-ECDSA-CHACHA20-POLY1305",
-	"ECDHE-RSA-CHACHA20-POLY1305",
-	"ECDHE-ECDSA-AES128-SHA",
-	"ECDHE-RSA-AES128-SHA",
-	"ECDHE-ECDSA-AES256-SHA",
-	"ECDHE-RSA-AES256-SHA",
-	"AES128-GCM-SHA256",
-	"AES256-GCM-SHA384",
-	"AES128-SHA",
-	"AES256-SHA",
-	"DES-CBC3-SHA",
-};
 
 struct server {
 	struct pilot_job *j;
@@ -43,14 +24,14 @@ static void note(const struct server *s, enum pilot_note_kind kind, const char *
 
 static void cipher_suites(const struct server *s, Tls__TlsParameters *p)
 {
+	if (s->tls->n_cipher_suites)
+		p->n_cipher_suites = 0; /* the mesh's */
 	for (size_t i = 0; i < s->tls->n_cipher_suites; i++) {
 		const char *name = s->tls->cipher_suites[i];
-		bool known = false, twice = false;
-		for (size_t k = 0; k < MT_ARRAY_SIZE(ciphers); k++)
-			known = known || strcmp(ciphers[k], name) == 0;
+		bool twice = false;
 		for (size_t k = 0; k < i; k++)
 			twice = twice || strcmp(s->tls->cipher_suites[k], name) == 0;
-		if (!known)
+		if (!mt_tls_is_cipher(name))
 			note(s, PILOT_NOTE_IGNORED,
 				mt_arena_printf(s->j->a, "cipher %s is not known", name));
 		else if (!twice)

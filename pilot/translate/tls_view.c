@@ -16,7 +16,7 @@ static enum sends client(struct pilot_job *j, const struct pilot_service *s,
 	const struct pilot_dr *dr, const struct pilot_port *port)
 {
 	struct pilot_policy pol;
-	pilot_policy_resolve(dr, "", port->number, &pol);
+	pilot_policy_resolve(j->mesh, dr, "", port->number, &pol);
 	if (!pol.tls)
 		return j->mesh->auto_mtls && j->p->sds && !s->external ? SENDS_AUTO : SENDS_PLAIN;
 	switch (pol.tls->mode) {

@@ -8,6 +8,7 @@
 #include "common/base/strs.h"
 #include "pilot/filter/patch.h"
 #include "pilot/translate/listener.h"
+#include "pilot/translate/mesh_settings.h"
 #include "pilot/translate/route.h"
 
 struct routes {
@@ -131,7 +132,9 @@ static Route__VirtualHost *build(struct pilot_job *j, const struct pilot_item *i
 		any_routes(j, ref, v);
 		return v;
 	}
-	v->include_request_attempt_count = true;
+	const Mesh__ProxyConfig__ProxyHeaders *h = pilot_proxy_headers(j);
+	v->include_request_attempt_count =
+		!(h->attempt_count && pilot_is_true(h->attempt_count->disabled));
 	struct routes o = { .j = j, .v = v };
 	for (size_t i = 0; i < ref->nvs; i++) {
 		vs_routes(&o, ref->vs[i], ref);

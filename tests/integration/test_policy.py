@@ -324,6 +324,48 @@ def test_locality_distribution(world):
             version, got.count(version))
 
 
+def mesh_config(**spec):
+    return {"apiVersion": "mesh.istio.io/v1alpha1", "kind": "MeshConfig",
+            "metadata": {"name": "default"}, "spec": spec}
+
+
+def test_localities_of_the_mesh_alone(world):
+    """No rule at all: what the mesh configuration says of places and of outliers."""
+    outliers = {"outlierDetection": {"consecutive5xxErrors": 2, "interval": "0.1s",
+                                     "baseEjectionTime": "0.5s", "maxEjectionPercent": 100}}
+    failover = {"failover": [{"from": "r1", "to": "r3"}]}
+    world.rules(mesh_config(localityLbSetting={"distribute": [
+        {"from": "r1/*", "to": {"r3": 100}}, {"from": "r2", "to": {"r1/z2": 100}}]}),
+        until=lambda: world.only(world.near, "d") and world.only(world.far, "b"),
+        what="each region has its share")
+    world.rules(mesh_config(defaultTrafficPolicy=outliers, localityLbSetting=failover),
+                until=lambda: world.only(world.near, "a") and world.only(world.far, "c"),
+                what="each client uses its own zone")
+    world.rules(mesh_config(defaultTrafficPolicy=outliers, localityLbSetting=failover), web="cd",
+                until=lambda: world.only(world.near, "d"), what="the region that failover names")
+    world.rules(mesh_config(defaultTrafficPolicy=outliers, localityLbSetting={"enabled": False}),
+                web="abcd", until=lambda: world.only(world.near, "abcd", n=40),
+                what="places do not matter")
+    world.rules(until=lambda: world.only(world.near, "abcd", n=40), what="nor without settings")
+
+
+def test_connections_of_the_mesh_alone(world):
+    """defaultTrafficPolicy bounds where no rule does; a rule's pool replaces it."""
+    pool = {"connectionPool": {"http": {"http1MaxPendingRequests": 1},
+                               "tcp": {"maxConnections": 1}}}
+
+    def bound():
+        r = world.near.envoy.get("/clusters?format=json").json()
+        c = next(c for c in r["cluster_statuses"] if c["name"].endswith(f"|{SERVICE_PORT}||{HOST}"))
+        return next(t["max_connections"] for t in c["circuit_breakers"]["thresholds"]
+                    if t.get("priority", "DEFAULT") == "DEFAULT")
+    world.rules(mesh_config(defaultTrafficPolicy=pool), until=lambda: bound() == 1,
+                what="the mesh bounds")
+    world.rules(mesh_config(defaultTrafficPolicy=pool),
+                rule(connectionPool={"tcp": {"maxConnections": 9}}), until=lambda: bound() == 9,
+                what="the rule bounds")
+
+
 def test_workload_selector_and_age(world):
     by = {"x": {"version": "a"}}, {"x": {"version": "b"}}
     route = {"apiVersion": API, "kind": "VirtualService",

@@ -199,6 +199,18 @@ def test_simple_verifies_root_and_name(plain, pki):
          answered(sni=HOST), "nobody looks")
 
 
+def test_mesh_says_whether_to_verify(plain, pki):
+    """verifyCertificateAtClient is for rules that name no roots and say nothing of it."""
+    mesh = {"apiVersion": "mesh.istio.io/v1alpha1", "kind": "MeshConfig",
+            "metadata": {"name": "default"}, "spec": {"verifyCertificateAtClient": False}}
+    asks(plain, [*objects(pki.plain, {"mode": "SIMPLE"}), mesh], answered(sni=HOST), "nobody looks")
+    asks(plain, [*objects(pki.plain, {"mode": "SIMPLE", "insecureSkipVerify": False}), mesh],
+         refused, "the rule wants it")
+    asks(plain, [*objects(pki.plain, {"mode": "SIMPLE", "caCertificates": pki.other.cert}), mesh],
+         refused, "roots are named")
+    asks(plain, objects(pki.plain, {"mode": "SIMPLE"}), refused, "it is the default")
+
+
 def test_names_that_are_expected(plain, pki):
     simple = {"mode": "SIMPLE", "caCertificates": pki.ours.cert}
     asks(plain, objects(pki.plain, simple, host="alias.example.com"), refused,

@@ -1,5 +1,6 @@
 """Mutual TLS between workloads: identities, refusals, what is on the wire."""
 import socket
+import ssl
 import threading
 
 import pytest
@@ -156,3 +157,31 @@ def test_tcp_is_mutual_tls_too(mesh):
     mesh.eventually(talk)
     handshakes = mesh.db.envoy.stats("listener.*ssl.handshake$")
     assert sum(handshakes.values()) > 0, handshakes
+
+
+def test_oldest_tls_of_the_mesh(mesh):
+    """meshMTLS.minProtocolVersion, changed while requests go on."""
+    def greets(version):
+        ctx = ssl.create_default_context()
+        ctx.check_hostname, ctx.verify_mode = False, ssl.CERT_NONE
+        ctx.minimum_version = ctx.maximum_version = version
+        with socket.create_connection((mesh.reviews.outer, SERVICE_PORT), 10) as s:
+            try:
+                with ctx.wrap_socket(s) as t:
+                    t.settimeout(10)
+                    t.recv(1)
+                return "greeted"
+            except ssl.SSLError as e:
+                return e.reason or str(e)
+
+    def settings(**spec):
+        mesh.apply("mesh-config", [{"apiVersion": "mesh.istio.io/v1alpha1", "kind": "MeshConfig",
+                                    "metadata": {"name": "default"}, "spec": spec}] if spec else [])
+    v12, v13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+    assert "VERSION" not in greets(v12), "it is asked for its certificate"
+    settings(meshMTLS={"minProtocolVersion": "TLSV1_3"})
+    mesh.eventually(lambda: "PROTOCOL_VERSION" in greets(v12), 20, "1.2 is too old")
+    assert "VERSION" not in greets(v13)
+    assert mesh.client.get("reviews").status == 200
+    settings()
+    mesh.eventually(lambda: "VERSION" not in greets(v12), 20, "1.2 is fine again")

@@ -202,6 +202,12 @@ static const struct {
 	{ "MeshConfig", "{defaultConfig: {tracing: {sampling: 101, zipkin: {address: z}}}}",
 		"spec.defaultConfig.tracing.sampling: 101 is not between 0 and 100\n"
 		"spec.defaultConfig.tracing.zipkin.address: \"z\" is not HOST:PORT\n" },
+	{ "MeshConfig",
+		"{tlsDefaults: {cipherSuites: [X]}, defaultTrafficPolicy: {outlierDetection: {maxEjectionPercent: 101}}, defaultConfig: {connectionSettings: {httpIdleTimeout: -1s, http2InitialStreamWindowSize: 1}}}",
+		"~spec.tlsDefaults.cipherSuites[0]: \"X\" is not known to Envoy: left out\n"
+		"spec.defaultTrafficPolicy.outlierDetection.maxEjectionPercent: 101 is not a percentage (0 to 100)\n"
+		"spec.defaultConfig.connectionSettings.httpIdleTimeout: must not be negative\n"
+		"spec.defaultConfig.connectionSettings.http2InitialStreamWindowSize: 1 is below 65535\n" },
 	/* EnvoyFilter */
 	{ "EnvoyFilter",
 		"{configPatches: [{applyTo: CLUSTER, patch: {operation: MERGE, value: {connect_timeout: 1s}}}]}",
