@@ -1,7 +1,8 @@
 /* What proxyless gRPC may ask for: names, and its listeners.
  *
  *   xds:///HOST:PORT                            a client's listener; HOST whole or short as DNS would
- *                                               complete it, without :PORT when there is one only
+ *                                               complete it, without :PORT when there is one only;
+ *                                               a host of a virtual service alone: grpc_hosts.c
  *   outbound|PORT||HOST                         its route configuration, and its cluster
  *   xds.istio.io/grpc/lds/inbound/ADDRESS:PORT  a server's listener; 0.0.0.0 and [::] too, because a
  *                                               server asks for the address that it was told to bind
@@ -42,7 +43,7 @@ struct names {
 static void add_name(struct names *n, const char *host)
 {
 	struct pilot_job *j = n->j;
-	uint64_t fp = mt_hash_str(n->to->route);
+	uint64_t fp = mt_hash_mix(mt_hash_str(n->to->route), n->to->id);
 	pilot_plan_add(j, n->p, mt_arena_printf(j->a, "%s:%u", host, n->port), fp,
 		PILOT_HOW_GRPC_LISTENER, n->to);
 	if (n->bare)
@@ -63,6 +64,24 @@ static void add_names(struct names *n, const char *host, const char *ns)
 	add_name(n, mt_arena_printf(j->a, "%s.%s", name, ns));
 	if (strcmp(ns, j->p->ns) == 0)
 		add_name(n, name);
+}
+
+static void plan_host_listener(struct pilot_job *j, const struct pilot_grpc_host *h, void *arg)
+{
+	struct pilot_grpc_listener *to = MT_ANEW(j->a, struct pilot_grpc_listener);
+	to->route = pilot_grpc_route_name(j, h->port, h->host);
+	to->id = h->vs->id;
+	struct names n = { j, arg, to, h->port, h->bare };
+	add_names(&n, h->host, h->vs->obj->ns);
+}
+
+static void plan_host_route(struct pilot_job *j, const struct pilot_grpc_host *h, void *arg)
+{
+	struct pilot_route_ref *rc = MT_ANEW(j->a, struct pilot_route_ref);
+	rc->name = pilot_grpc_route_name(j, h->port, h->host);
+	rc->egress = h->egress;
+	rc->port = h->port;
+	pilot_plan_route_rule(j, arg, rc, h->vs, h->host);
 }
 
 /* Calls fn for each service that the client sees, once. */
@@ -147,8 +166,14 @@ void pilot_plan_grpc(struct pilot_job *j, enum pilot_table t, struct pilot_plan 
 {
 	switch (t) {
 	case PILOT_CLUSTERS: plan_clusters(j, p); break;
-	case PILOT_LISTENERS: each_service(j, p, plan_listeners); break;
-	case PILOT_ROUTES: each_service(j, p, plan_routes); break;
+	case PILOT_LISTENERS:
+		each_service(j, p, plan_listeners);
+		pilot_grpc_hosts(j, plan_host_listener, p);
+		break;
+	case PILOT_ROUTES:
+		each_service(j, p, plan_routes);
+		pilot_grpc_hosts(j, plan_host_route, p);
+		break;
 	case PILOT_LISTENERS_INBOUND: plan_servers(j, p); break;
 	default: break; /* a server has no clusters */
 	}
@@ -194,6 +219,7 @@ static Listener__Listener *client_listener(struct pilot_job *j, const struct pil
 		: -1;
 	if (svc >= 0)
 		pilot_prov_add(j, j->ix->svcs[svc]->id);
+	pilot_prov_add(j, to->id);
 	pilot_prov_add(j, j->sidecar ? j->sidecar->id : 0);
 	return l;
 }

@@ -1,11 +1,15 @@
 /* Clusters and load assignments as gRPC takes them.
  *
- * What a rule asks for and gRPC does not have: load balancers other than round robin and hash rings,
- * TLS with certificates in files. The first falls back to round robin with a note; the second makes
- * the cluster name endpoints that do not exist, because plaintext was not asked for. */
+ * What a rule asks for and gRPC does not have: load balancers other than round robin, least request (of
+ * some languages, gRFC A48) and hash rings, TLS with certificates in files. The first falls back to
+ * round robin with a note; the second makes the cluster name endpoints that do not exist, because
+ * plaintext was not asked for. */
 #include <string.h>
 
 #include "common/base/cidr.h"
+#include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.pb-c.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb-c.h"
 #include "pilot/translate/cluster.h"
 #include "pilot/translate/endpoint.h"
@@ -71,6 +75,30 @@ static void by_eds(struct pilot_job *j, Cluster__Cluster *m, const char *service
 	m->load_assignment = NULL;
 }
 
+static void policy(
+	struct pilot_job *j, Cluster__LoadBalancingPolicy *l, const ProtobufCMessage *config)
+{
+	Cluster__LoadBalancingPolicy__Policy *p = pb_new(j->a, cluster__load_balancing_policy__policy);
+	p->typed_extension_config = pb_new(j->a, core__typed_extension_config);
+	p->typed_extension_config->name = pb_s(config->descriptor->name);
+	p->typed_extension_config->typed_config = mt_pb_any(j->a, config);
+	pb_add(j->a, l, policies, p);
+}
+
+/* A client takes the first of a list that it knows (gRFC A52), and the old field where it knows no
+ * lists: no client has to refuse the cluster. */
+static void least_request(struct pilot_job *j, Cluster__Cluster *m)
+{
+	Lblr__LeastRequest *least = pb_new(j->a, lblr__least_request);
+	Lbrr__RoundRobin *robin = pb_new(j->a, lbrr__round_robin);
+	Lbwrrlocality__WrrLocality *by_place = pb_new(j->a, lbwrrlocality__wrr_locality);
+	by_place->endpoint_picking_policy = pb_new(j->a, cluster__load_balancing_policy);
+	policy(j, by_place->endpoint_picking_policy, &least->base);
+	policy(j, by_place->endpoint_picking_policy, &robin->base);
+	m->load_balancing_policy = pb_new(j->a, cluster__load_balancing_policy);
+	policy(j, m->load_balancing_policy, &by_place->base);
+}
+
 static void balance(struct pilot_job *j, Cluster__Cluster *m, const Cluster__Cluster *c,
 	const struct pilot_dr *dr, const struct pilot_policy *pol)
 {
@@ -85,8 +113,14 @@ static void balance(struct pilot_job *j, Cluster__Cluster *m, const Cluster__Clu
 			m->ring_hash_lb_config = c->ring_hash_lb_config;
 		}
 	} else if (c->lb_policy != CLUSTER__CLUSTER__LB_POLICY__ROUND_ROBIN && dr->nids) {
+		bool least = c->lb_policy == CLUSTER__CLUSTER__LB_POLICY__LEAST_REQUEST;
+		if (least)
+			least_request(j, m);
 		pilot_job_note(j, dr->ids[0], PILOT_NOTE_IGNORED, "spec.trafficPolicy.loadBalancer",
-			"a gRPC client without a proxy balances %s round robin", m->name);
+			least ? "a gRPC client without a proxy balances %s by least request where its "
+				"language can, else round robin"
+			      : "a gRPC client without a proxy balances %s round robin",
+			m->name);
 	}
 }
 

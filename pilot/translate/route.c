@@ -143,6 +143,16 @@ static void service_vhost(struct vhosts *v, uint32_t svc, uint16_t port)
 	put(v, mt_arena_printf(j->a, "%s:%u", s->hostname, port), &ref);
 }
 
+static void rule_vhost(
+	struct vhosts *v, const struct pilot_vs *vs, const char *host, uint16_t port)
+{
+	struct pilot_vhost_ref ref = { .kind = PILOT_VHOST_RULE, .svc = -1, .port = port };
+	one_vs(v, &ref, vs);
+	add_name(v, &ref, host, port);
+	short_names(v, &ref, host, port);
+	put(v, mt_arena_printf(v->j->a, "%s:%u", host, port), &ref);
+}
+
 /* Hosts that only a virtual service knows. */
 static void rule_vhosts(struct vhosts *v)
 {
@@ -156,13 +166,7 @@ static void rule_vhosts(struct vhosts *v)
 		for (size_t k = 0; k < vs->nhosts; k++) {
 			if (pilot_world_find(j->w, vs->hosts[k], j->p->ns) >= 0)
 				continue;
-			struct pilot_vhost_ref ref = {
-				.kind = PILOT_VHOST_RULE, .svc = -1, .port = port
-			};
-			one_vs(v, &ref, vs);
-			add_name(v, &ref, vs->hosts[k], port);
-			short_names(v, &ref, vs->hosts[k], port);
-			put(v, mt_arena_printf(j->a, "%s:%u", vs->hosts[k], port), &ref);
+			rule_vhost(v, vs, vs->hosts[k], port);
 		}
 	}
 }
@@ -297,13 +301,27 @@ static void add_route(struct pilot_job *j, struct pilot_plan *p, struct pilot_ro
 	pilot_plan_add(j, p, rc->name, fp, PILOT_HOW_ROUTE, rc);
 }
 
-void pilot_plan_route_of(
-	struct pilot_job *j, struct pilot_plan *p, struct pilot_route_ref *rc, uint32_t svc)
+static struct vhosts alone(struct pilot_job *j, struct pilot_route_ref *rc)
 {
 	struct vhosts v = { .j = j, .rc = rc, .seen = { .a = j->a } };
 	v.suffix = mt_arena_printf(j->a, ".svc.%s", j->mesh->domain);
 	v.nsuffix = strlen(v.suffix);
+	return v;
+}
+
+void pilot_plan_route_of(
+	struct pilot_job *j, struct pilot_plan *p, struct pilot_route_ref *rc, uint32_t svc)
+{
+	struct vhosts v = alone(j, rc);
 	service_vhost(&v, svc, rc->port);
+	pilot_plan_add(j, p, rc->name, rc->vhosts.n ? rc->vhosts.v[0].fp : 0, PILOT_HOW_ROUTE, rc);
+}
+
+void pilot_plan_route_rule(struct pilot_job *j, struct pilot_plan *p, struct pilot_route_ref *rc,
+	const struct pilot_vs *vs, const char *host)
+{
+	struct vhosts v = alone(j, rc);
+	rule_vhost(&v, vs, host, rc->port);
 	pilot_plan_add(j, p, rc->name, rc->vhosts.n ? rc->vhosts.v[0].fp : 0, PILOT_HOW_ROUTE, rc);
 }
 

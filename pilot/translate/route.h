@@ -43,6 +43,9 @@ void pilot_prov_rivals(struct pilot_job *j, const struct pilot_vhost_ref *ref);
 /* A route configuration with the virtual host of one service alone. */
 void pilot_plan_route_of(
 	struct pilot_job *j, struct pilot_plan *p, struct pilot_route_ref *rc, uint32_t svc);
+/* The same of a host that only a virtual service knows. */
+void pilot_plan_route_rule(struct pilot_job *j, struct pilot_plan *p, struct pilot_route_ref *rc,
+	const struct pilot_vs *vs, const char *host);
 void pilot_plan_routes(struct pilot_job *j, struct pilot_plan *p);
 void pilot_plan_virtual_hosts(struct pilot_job *j, struct pilot_plan *p);
 ProtobufCMessage *pilot_build_vhost_apart(struct pilot_job *j, const struct pilot_item *it);

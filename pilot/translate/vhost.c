@@ -7,6 +7,7 @@
 
 #include "common/base/strs.h"
 #include "pilot/filter/patch.h"
+#include "pilot/translate/grpc.h"
 #include "pilot/translate/listener.h"
 #include "pilot/translate/mesh_settings.h"
 #include "pilot/translate/route.h"
@@ -24,6 +25,8 @@ static void add_route(struct routes *o, const struct pilot_route_ctx *c, const N
 	Route__Route *r = pb_new(o->j->a, route__route);
 	r->match = pilot_match_build(o->j, m);
 	pilot_action_build(c, h, m, r);
+	if (o->j->p->type == PILOT_PROXYLESS)
+		pilot_grpc_notes(c, h, m);
 	pilot_prov_add(o->j, c->vs->id);
 	if (!pilot_match_all(m)) {
 		pb_add(o->j->a, o->v, routes, r);

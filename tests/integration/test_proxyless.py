@@ -234,6 +234,75 @@ def test_a_fault_that_is_injected(world):
     world.eventually(lambda: world.client.call(3)["codes"] == {"OK": 3}, "and no more")
 
 
+def test_faults_in_part(world):
+    """A share of the calls is aborted; a delay is waited for."""
+    world.rules({"match": [{"uri": {"exact": "/demo.Greeter/Other"}}], "route": [to("v1")],
+                 "fault": {"delay": {"fixedDelay": "0.4s", "percentage": {"value": 100}}}},
+                {"fault": {"abort": {"grpcStatus": "ABORTED", "percentage": {"value": 30}}},
+                 "route": [to("v1")]})
+    world.eventually(lambda: world.client.call(20)["codes"].get("ABORTED"), "some calls are aborted")
+    codes = world.client.call(400)["codes"]
+    # p = 0.3: five standard deviations of 400 are 46.
+    assert set(codes) == {"OK", "ABORTED"} and abs(codes["ABORTED"] - 120) < 47, codes
+    got = world.client.call(1, method="Other")
+    assert got["codes"] == {"OK": 1} and got["seconds"] > 0.39, got
+
+
+def test_a_host_of_a_virtual_service_alone(world):
+    """A name that no service has, at port 80 and at the ports that its rules name."""
+    def alias(*http):
+        world.mesh.apply("alias", [{
+            "apiVersion": API, "kind": "VirtualService",
+            "metadata": {"name": "alias", "namespace": "default"},
+            "spec": {"hosts": ["greetings.example"], "http": list(http)}}])
+
+    def at(subset, weight=100):
+        return {"destination": {"host": "greeter", "subset": subset, "port": {"number": 7070}},
+                "weight": weight}
+    world.rules()
+    alias({"match": [{"headers": {"x-user": {"exact": "tester"}}}], "route": [at("v2")]},
+          {"route": [at("v1")]})
+    targets = [f"xds:///greetings.example{p}" for p in ("", ":80", ":7070")]
+    for t in targets:
+        world.eventually(lambda t=t: world.client.call(1, target=t, timeout=5)["codes"] == {"OK": 1},
+                         f"{t} is found")
+        assert set(world.client.call(12, target=t)["names"]) == {"a1", "a2"}
+        assert set(world.client.call(6, target=t, metadata={"x-user": "tester"})["names"]) == {"b1"}
+    alias({"route": [at("v1", 50), at("v2", 50)]})
+    for t in targets:
+        world.eventually(lambda t=t: set(world.client.call(30, target=t)["names"]) ==
+                         {"a1", "a2", "b1"}, f"{t} is split")
+    world.mesh.remove("alias")
+    world.eventually(lambda: world.client.call(1, target=targets[0], timeout=2)["codes"] ==
+                     {"UNAVAILABLE": 1}, "the name is gone")
+    for t in targets:
+        world.client.ask(close=t)
+
+
+def test_what_is_left_out_is_said(world):
+    """On the object, for this client."""
+    world.rules({"match": [{"queryParams": {"a": {"exact": "b"}}}], "directResponse": {"status": 403}},
+                {"rewrite": {"authority": "other"}, "mirror": {"host": "greeter", "subset": "v2"},
+                 "headers": {"request": {"set": {"x-a": "b"}}}, "corsPolicy": {"allowOrigin": ["*"]},
+                 "retries": {"attempts": 2, "perTryTimeout": "1s", "retryOn": "5xx"},
+                 "route": [to("v1")]}, loadBalancer={"simple": "LEAST_REQUEST"})
+
+    def notes():
+        page = http_request(world.mesh.monitor["pilot"],
+                            "/debug/notes?proxyID=the%20client%20of%20the%20tests").json()
+        return {(n["object"], n["path"]) for n in page["notes"]}
+    rule = "VirtualService default/greeter"
+    want = {(rule, f"spec.http[{i}].{field}") for i, field in (
+        (0, "match"), (0, "directResponse"), (1, "rewrite"), (1, "mirror"), (1, "headers"),
+        (1, "corsPolicy"), (1, "retries.perTryTimeout"), (1, "retries.retryOn"))}
+    want.add(("DestinationRule default/greeter", "spec.trafficPolicy.loadBalancer"))
+    world.eventually(lambda: want <= notes(), "everything is noted")
+    # Python's gRPC has no least request, and balances all the same.
+    world.eventually(lambda: set(world.client.call(20)["names"]) == {"a1", "a2"}, "it is live")
+    got = world.client.call(40)["names"]
+    assert abs(got["a1"] - got["a2"]) <= 8, got
+
+
 def test_what_gRPC_does_not_have_is_not_sent(world):
     """Of any rule something is left that gRPC takes: nothing is rejected (see nothing_rejected)."""
     world.rules(
