@@ -33,6 +33,8 @@ static json_t *metadata(const struct agent_bootstrap *b)
 		"LABELS", labels, "SDS", b->pilot_id != NULL);
 	if (m && *n->cluster_id)
 		json_object_set_new(m, "CLUSTER_ID", str(n->cluster_id));
+	if (m)
+		json_object_set_new(m, "CREDENTIALS", str(b->credentials ? "reported" : "none"));
 	if (m && *n->network)
 		json_object_set_new(m, "NETWORK", str(n->network));
 	return m;

@@ -14,6 +14,7 @@ struct agent_bootstrap {
 	const char *admin_addr; /* IP:PORT */
 	const char *version;    /* of the agent */
 	bool delta;
+	bool credentials; /* the agent serves some by name, and reports which */
 };
 
 /* Of it only the node. NULL: a name or label is not UTF-8. */

@@ -130,6 +130,7 @@ static int envoy_start(struct mt_daemon *d, void *self, struct mt_err *err)
 		.admin_addr = a->o->envoy_admin,
 		.version = mt_version(),
 		.delta = strcmp(a->o->delta, "off") != 0,
+		.credentials = a->o->credentials_dir.n > 0,
 	};
 	json_t *bootstrap;
 	int r;

@@ -243,6 +243,7 @@ static int make_node(struct agent_report *r, struct mt_err *err)
 		.pilot_addr = r->o.pilot_addr,
 		.pilot_id = r->o.pilot_id,
 		.admin_addr = "",
+		.credentials = r->o.credentials_dirs.n > 0,
 		.version = mt_version() };
 	struct mt_diags diags = { 0 };
 	json_t *j = agent_bootstrap_node(&b);

@@ -351,6 +351,7 @@ static void expire(void *arg)
 		struct agent *x = it.value;
 		if (now - x->seen_ns < LEASE_NS)
 			continue;
+		push_credentials_forget(as->p->push, it.key);
 		mt_map_del(as->agents, it.key);
 		if (x->made)
 			entry_changed(as, x->made, NULL);

@@ -220,7 +220,7 @@ void pilot_config_recompute(struct pilot *p, const char *reason)
 
 /* ---- the feed ---- */
 
-static void decide_again(struct pilot *p)
+void pilot_config_decide_again(struct pilot *p)
 {
 	if (!p->dirty.any)
 		p->dirty.since_ns = mt_mono(mt_loop_clock(p->loop));
@@ -337,7 +337,7 @@ static void state_changed(void *ctx, bool connected, bool synced, const char *wh
 	if (p->feed && mt_feed_live(p->feed) && !p->live) {
 		p->live = true;
 		pilot_inforce_live(p->inforce);
-		decide_again(p);
+		pilot_config_decide_again(p);
 	}
 	if (!synced || p->synced)
 		return;
@@ -359,7 +359,7 @@ static bool refused(void *ctx, const struct push_refusal *r)
 
 	if (!pilot_inforce_refuse(p->inforce, r->res->prov, r->res->nprov, r->settled, r->words))
 		return false;
-	decide_again(p);
+	pilot_config_decide_again(p);
 	return true;
 }
 
@@ -368,7 +368,7 @@ static void settled(void *ctx)
 	struct pilot *p = ctx;
 
 	if (!p->dirty.any && pilot_inforce_retry(p->inforce))
-		decide_again(p);
+		pilot_config_decide_again(p);
 }
 
 /* Kept in force when the process ended: the feed may not bring it again. */
@@ -404,6 +404,7 @@ int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err)
 			err, MT_INVALID, "--canary", "\"%s\" is not on or off", p->opts->canary);
 	}
 	pilot_inforce_each(p->inforce, MT_KIND_SERVICE_ENTRY, restore_service, p);
+	pilot_secrets_start(p);
 	push_safety(p->push,
 		&(struct push_safety){ .canary = strcmp(p->opts->canary, "on") == 0,
 			.canary_timeout_ns = p->opts->canary_timeout,
@@ -438,6 +439,7 @@ void pilot_config_stop(struct mt_daemon *d, void *self)
 
 	(void)d;
 	mt_feed_stop(p->feed);
+	pilot_secrets_stop(p);
 	mt_timer_free(p->debounce);
 	pilot_endpoints_changes_clear(&p->eps);
 	for (size_t i = 0; i < p->nregistries; i++)

@@ -10,6 +10,8 @@
  *   into force by itself, in the same world and so in the same push, clusters before routes.
  *   A gateway that is named and missing keeps only a newer generation waiting: a rule that is new has
  *   nothing to lose, and its other gateways are served.
+ *   A gateway or destination rule waits for its secrets likewise (inforce_secrets.c); a new gateway is in
+ *   force, and serves what it has certificates for.
  *
  *   A destination rule whose newer generation drops a subset (or which is deleted) while a rule in
  *   force sends requests to that subset waits until nobody does. The same holds for a deleted virtual
@@ -41,6 +43,7 @@
 
 #define RECORD "inforce"
 #define RECORD_REFUSED "refused"
+#define RECORD_WAITING "waiting"
 
 /* ---- items ---- */
 
@@ -132,6 +135,7 @@ bool pilot_inforce_object(struct pilot_inforce *f, const struct mt_feed_change *
 	put(&it->newest, &it->newest_refs, c->new, refs);
 	pilot_refs_unref(refs);
 	it->suspect = it->loaded = false;
+	pilot_inforce_secrets_newest(f, it);
 	if (!of_registry(it)) {
 		/* After a start, the same content as an older object. */
 		if (it->force && same(it->force, it->newest))
@@ -187,6 +191,7 @@ void pilot_inforce_decide(struct pilot_inforce *f, const struct pilot_services_i
 			if (!same(it->choice, it->force))
 				move(f, it, d, out);
 			f->npending += it->why || !same(it->force, it->newest);
+			it->waits_secret = it->waits_secret && !same(it->force, it->newest);
 			if (!it->newest && !it->force)
 				forget(f, at.key, it);
 		}
@@ -274,16 +279,20 @@ static void save(struct pilot_inforce *f, struct mt_err *err)
 		mt_feed_record_add(&b, e);
 		mt_feed_entry_free(e);
 	}
-	char *refused = save_refused(f);
+	char *refused = save_refused(f), *waiting = pilot_inforce_secrets_record(f);
 	uint64_t hash = mt_hash_mix(mt_hash(mt_buf_str(&b), b.n), mt_hash_str(refused));
+	hash = mt_hash_mix(hash, mt_hash_str(waiting));
 	if (f->state && hash != f->saved) {
 		int r = mt_state_save(f->state, RECORD, mt_buf_str(&b), b.n, err);
 		if (r == 0)
 			r = mt_state_save(f->state, RECORD_REFUSED, refused, strlen(refused), err);
 		if (r == 0)
+			r = mt_state_save(f->state, RECORD_WAITING, waiting, strlen(waiting), err);
+		if (r == 0)
 			f->saved = hash;
 	}
 	free(refused);
+	free(waiting);
 	mt_buf_clear(&b);
 }
 
@@ -317,6 +326,9 @@ static void load(struct pilot_inforce *f, struct mt_err *err)
 	if (mt_state_load(f->state, RECORD_REFUSED, &b, err) == 0)
 		f->old_refused = json_loadb(mt_buf_str(&b), b.n, 0, NULL);
 	mt_buf_clear(&b);
+	if (mt_state_load(f->state, RECORD_WAITING, &b, err) == 0)
+		f->old_waiting = json_loadb(mt_buf_str(&b), b.n, 0, NULL);
+	mt_buf_clear(&b);
 	int r = mt_state_load(f->state, RECORD, &b, err);
 	if (r == 0)
 		r = mt_feed_record_read(b.p, b.n, loaded, f, err);
@@ -347,6 +359,7 @@ void pilot_inforce_free(struct pilot_inforce *f)
 		mt_map_free(f->items[k], item_free);
 	mt_vec_clear(&f->by_id);
 	json_decref(f->old_refused);
+	json_decref(f->old_waiting);
 	mt_free(f->domain);
 	mt_free(f);
 }
@@ -371,6 +384,7 @@ static struct pilot_inforce_view view_of(const struct item *it)
 				(it->suspect || (it->newest && it->refused == it->newest->hash))
 			? it->words
 			: "",
+		.partly = it->partly,
 		.since = it->since };
 }
 

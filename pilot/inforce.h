@@ -9,6 +9,7 @@
 
 #include "common/feed/feed.h"
 #include "pilot/flow.h"
+#include "pilot/model/secrets.h"
 #include "pilot/model/service.h"
 #include "pilot/registry/ids.h"
 
@@ -26,6 +27,16 @@ static inline bool pilot_for_registries(enum mt_kind_id kind)
 struct pilot_inforce *pilot_inforce_new(
 	struct pilot_ids *ids, const char *domain, struct mt_state *state, struct mt_err *err);
 void pilot_inforce_free(struct pilot_inforce *f); /* NULL allowed */
+
+struct pilot_inforce_secrets {
+	/* Can a proxy that the object is for be given the credential? */
+	enum pilot_has (*has)(void *ctx, const struct mt_object *o, const char *name);
+	void *ctx;
+};
+/* Without this nothing waits for a secret. */
+void pilot_inforce_secrets(struct pilot_inforce *f, const struct pilot_inforce_secrets *s);
+/* Would a decision now come out differently, by what proxies have? */
+bool pilot_inforce_secrets_moved(const struct pilot_inforce *f);
 
 /* The feed is complete: what it has not brought is deleted. Until then, what was in force when the
  * process ended stays. */
@@ -71,7 +82,8 @@ struct pilot_inforce_view { /* borrowed */
 	const struct mt_object *force;  /* NULL: none is */
 	const char *why;                /* what it waits for, or what waits for it; "" nothing */
 	const char *refused;            /* a proxy's words about the newest; "" none */
-	uint64_t since;                 /* snapshots from this one on have what is in force */
+	bool partly; /* what is in force is the newest, and a part of it waits for what why says */
+	uint64_t since; /* snapshots from this one on have what is in force */
 };
 /* key: "ns/name". False: no such object. */
 bool pilot_inforce_find(struct pilot_inforce *f, enum mt_kind_id kind, const char *key,

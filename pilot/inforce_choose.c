@@ -3,7 +3,8 @@
  * All objects start at their newest generation (a refused one at the one before). Then, until nothing
  * moves:
  *   - a virtual service whose newest generation names what the choice does not have falls back to its
- *     generation before, or to nothing: it waits;
+ *     generation before, or to nothing: it waits; so does a gateway or destination rule whose secret
+ *     no proxy has that it is for;
  *   - what a virtual service that cannot fall back still names, and a newer generation of a
  *     destination rule (or the deletion of a rule, a delegate, a service inside the mesh) takes away,
  *     makes that one fall back: it waits until nobody uses what it drops.
@@ -38,9 +39,10 @@ static void count_rule(
 {
 	const struct pilot_refs *has =
 		o && it->kind->id == MT_KIND_DESTINATION_RULE ? item_refs(it, o) : NULL;
-	if (has && there && pilot_host_is_wild(has->v[0].name))
+	if (has && there && has->v[0].kind == PILOT_REF_SUBSET &&
+		pilot_host_is_wild(has->v[0].name))
 		mt_map_put(c->wild, has->v[0].name, c);
-	for (size_t i = 0; has && i < has->n; i++) {
+	for (size_t i = 0; has && i < has->n && has->v[i].kind == PILOT_REF_SUBSET; i++) {
 		size_t *n = mt_map_get(c->subsets, has->v[i].key);
 		if (!n) {
 			n = MT_ANEW(c->a, size_t);
@@ -103,13 +105,14 @@ static bool has_object(struct choosing *c, enum mt_kind_id kind, const char *key
 	return it && it->choice;
 }
 
-static bool met(struct choosing *c, const struct pilot_ref *r)
+static bool met(struct choosing *c, const struct item *it, const struct pilot_ref *r)
 {
 	switch (r->kind) {
 	case PILOT_REF_SERVICE: return has_service(c, r);
 	case PILOT_REF_SUBSET: return has_subset(c, r);
 	case PILOT_REF_DELEGATE: return has_object(c, MT_KIND_VIRTUAL_SERVICE, r->name);
 	case PILOT_REF_GATEWAY: return has_object(c, MT_KIND_GATEWAY, r->name);
+	case PILOT_REF_SECRET: return pilot_inforce_has_secret(c->f, it, r);
 	}
 	return true;
 }
@@ -125,7 +128,8 @@ static bool provides(struct choosing *c, const struct item *it, const struct pil
 	if (r->kind == PILOT_REF_SUBSET && it->kind->id == MT_KIND_DESTINATION_RULE) {
 		const struct pilot_refs *has = item_refs(it, o);
 		for (size_t i = 0; has && i < has->n; i++)
-			if (strcmp(has->v[i].subset, r->subset) == 0 &&
+			if (has->v[i].kind == PILOT_REF_SUBSET &&
+				strcmp(has->v[i].subset, r->subset) == 0 &&
 				(pilot_host_covers(has->v[i].name, r->name) ||
 					strcmp(has->v[i].name, r->bare) == 0))
 				return true;
@@ -173,25 +177,39 @@ static bool hold_provider(struct choosing *c, const struct item *user, const str
 	return false;
 }
 
-/* Gateways: a rule that has a generation in force waits for them; a new one is in force without. */
+/* What a rule can do without, when it has no generation in force: a gateway, and a gateway one of its
+ * certificates. */
 static bool waits_for(const struct item *it, const struct pilot_ref *r)
 {
-	return r->kind != PILOT_REF_GATEWAY || it->fallback;
+	bool dispensable = r->kind == PILOT_REF_GATEWAY ||
+		(r->kind == PILOT_REF_SECRET && it->kind->id == MT_KIND_GATEWAY);
+	return !dispensable || it->fallback;
+}
+
+/* Destination rules have their subsets. */
+static bool needs(const struct item *it, const struct pilot_ref *r)
+{
+	return it->kind->id != MT_KIND_DESTINATION_RULE || r->kind == PILOT_REF_SECRET;
 }
 
 static bool check(struct choosing *c, struct item *it)
 {
 	const struct pilot_refs *refs = item_refs(it, it->choice);
 	bool moved = false;
+	if (it->kind->id == MT_KIND_DESTINATION_RULE && refs && !refs->secrets)
+		return false;
 	for (size_t i = 0; refs && i < refs->n; i++) {
 		const struct pilot_ref *r = &refs->v[i];
-		if (met(c, r))
+		if (!needs(it, r) || met(c, it, r))
 			continue;
 		const char *why = pilot_ref_missing(c->a, r);
 		if (it->choice != it->fallback && waits_for(it, r)) {
+			it->waits_secret = it->waits_secret || r->kind == PILOT_REF_SECRET;
 			fall_back(c, it, why);
 			return true;
 		}
+		it->partly =
+			it->partly || (r->kind == PILOT_REF_SECRET && it->choice == it->newest);
 		/* In force as it is; what it names shall not go away under it. */
 		if (hold_provider(c, it, r))
 			moved = true;
@@ -213,6 +231,8 @@ static void start(struct choosing *c, struct item *it)
 {
 	mt_free(it->why);
 	it->why = NULL;
+	it->partly = false;
+	it->secrets = pilot_inforce_secrets_hash(c->f, it);
 	bool refused = it->newest && (it->suspect || it->newest->hash == it->refused);
 	it->fallback = it->force;
 	if (refused && same(it->force, it->newest))
@@ -251,6 +271,10 @@ static void each(struct choosing *c, void (*fn)(struct choosing *c, struct item 
 			fn(c, it.value);
 }
 
+static const enum mt_kind_id naming[] = { /* kinds that name what has to be there */
+	MT_KIND_GATEWAY, MT_KIND_DESTINATION_RULE, MT_KIND_VIRTUAL_SERVICE
+};
+
 void pilot_inforce_choose(struct pilot_inforce *f, const struct pilot_services_in *services)
 {
 	struct choosing c = { .f = f,
@@ -258,15 +282,16 @@ void pilot_inforce_choose(struct pilot_inforce *f, const struct pilot_services_i
 		.hosts = mt_map_new(),
 		.subsets = mt_map_new(),
 		.wild = mt_map_new() };
-	const struct mt_map *rules = f->items[MT_KIND_VIRTUAL_SERVICE];
 	bool moved = true;
 
 	each(&c, start);
 	add_hosts(&c, services);
-	while (moved && rules) {
+	while (moved) {
 		moved = false;
-		for (struct mt_map_it it = { 0 }; mt_map_next(rules, &it);)
-			moved |= check(&c, it.value);
+		for (size_t k = 0; k < MT_ARRAY_SIZE(naming); k++)
+			for (struct mt_map_it it = { 0 };
+				f->items[naming[k]] && mt_map_next(f->items[naming[k]], &it);)
+				moved |= check(&c, it.value);
 	}
 	mt_vec_clear(&c.held);
 	mt_map_free(c.hosts, NULL);

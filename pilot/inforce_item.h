@@ -14,6 +14,9 @@ struct item {
 	struct mt_object *before; /* the last one that is known to be accepted, NULL none */
 	struct pilot_refs *newest_refs, *force_refs, *before_refs;
 	char *why;
+	bool partly;       /* what is in force waits itself: for a secret */
+	bool waits_secret; /* the newest did, when last somebody knew; it goes on until somebody has it */
+	uint64_t secrets; /* of what was known of its secrets when it was decided */
 	uint64_t refused; /* hash of the generation that a proxy refused, 0 none */
 	char *words;      /* the proxy's */
 	bool suspect;     /* one of several that may be the reason: tried again alone */
@@ -32,8 +35,10 @@ struct pilot_inforce {
 	struct mt_map *items[MT_KIND_N]; /* "ns/name" -> struct item; NULL until one comes */
 	MT_VEC(struct item *) by_id;     /* id - 1 */
 	json_t *old_refused;             /* title -> hash and words, of the process before */
-	uint64_t saved;                  /* hash of what lies on disk */
-	uint64_t settled;                /* as the last decision was told */
+	json_t *old_waiting; /* title -> hash of a generation that waited for a secret */
+	struct pilot_inforce_secrets secrets;
+	uint64_t saved;   /* hash of what lies on disk */
+	uint64_t settled; /* as the last decision was told */
 	size_t npending;
 	bool live; /* the feed is complete */
 };
@@ -53,3 +58,10 @@ static inline struct pilot_refs *item_refs(const struct item *it, const struct m
 
 /* inforce_choose.c: fills in choice, fallback and why of every item. */
 void pilot_inforce_choose(struct pilot_inforce *f, const struct pilot_services_in *services);
+/* inforce_secrets.c */
+bool pilot_inforce_has_secret(
+	const struct pilot_inforce *f, const struct item *it, const struct pilot_ref *r);
+uint64_t pilot_inforce_secrets_hash(const struct pilot_inforce *f, const struct item *it);
+/* Its newest generation is another: did that wait for a secret when the process before ended? */
+void pilot_inforce_secrets_newest(const struct pilot_inforce *f, struct item *it);
+char *pilot_inforce_secrets_record(const struct pilot_inforce *f); /* JSON, to be freed */

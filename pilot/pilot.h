@@ -39,6 +39,7 @@ struct pilot {
 	struct pilot_dirty dirty;
 	struct pilot_endpoints_changes eps;
 	struct mt_timer *debounce;
+	struct mt_timer *secrets; /* secrets.c */
 	struct pilot_changes *changes;
 	struct page_gate *gate; /* of the debug pages */
 };
@@ -52,6 +53,11 @@ size_t pilot_config_count(struct pilot *p, enum mt_kind_id kind);
 void pilot_config_object(struct pilot *p, const struct mt_feed_change *c);
 /* The workload "ns/name" is healthy, or not. */
 void pilot_config_health(struct pilot *p, const char *key, bool healthy);
+/* What is in force is decided again, though no object changed. */
+void pilot_config_decide_again(struct pilot *p);
+/* secrets.c: gateways and destination rules wait for credentials */
+void pilot_secrets_start(struct pilot *p);
+void pilot_secrets_stop(struct pilot *p); /* also when it was not started */
 /* serve.c: discovery for proxies */
 int pilot_serve_start(struct mt_daemon *d, void *self, struct mt_err *err);
 void pilot_serve_stop(struct mt_daemon *d, void *self);

@@ -25,7 +25,7 @@ static const char *state_of(const struct pilot_inforce_view *v, const struct pus
 		return "refused";
 	if (!v->newest)
 		return "deleted, still used";
-	if (!v->force || v->force->hash != v->newest->hash)
+	if (!v->force || v->force->hash != v->newest->hash || v->partly)
 		return "pending";
 	return r->behind ? "on its way" : "in force";
 }

@@ -259,6 +259,9 @@ static int fill(struct pilot_proxy *p, const Core__Node *n, struct mt_err *err)
 	p->subzone = mt_arena_strdup(a, n->locality ? n->locality->sub_zone : "");
 	p->tproxy = strcmp(meta_str(n, "INTERCEPTION_MODE"), "TPROXY") == 0;
 	p->none = strcmp(meta_str(n, "INTERCEPTION_MODE"), "NONE") == 0;
+	if (strcmp(meta_str(n, "CREDENTIALS"), "none") == 0)
+		p->credentials = MT_ANEWN(a, const char *, 1);
+	p->reports = strcmp(meta_str(n, "CREDENTIALS"), "reported") == 0;
 	/* Certificates of a gRPC client are the business of its own bootstrap. */
 	p->sds = p->type == PILOT_PROXYLESS || meta_true(n, "SDS") ||
 		mt_streq(pilot_label(p->labels, p->nlabels, "security.istio.io/tlsMode"), "istio");

@@ -44,9 +44,11 @@ struct pilot_proxy {
 	bool sds;    /* its agent serves certificates: metadata SDS true, or its tlsMode label */
 	bool vhds;   /* takes virtual hosts as resources of their own; told by who serves it */
 	int major, minor, patch; /* of Envoy; 0.0.0 unknown */
-	/* By name, that its agent has for it; NULL: not known. */
+	/* By name, that its agent has for it (metadata CREDENTIALS "none": it serves none); NULL: not
+	 * known. */
 	const char *const *credentials;
 	size_t ncredentials;
+	bool reports; /* metadata CREDENTIALS "reported": its agent says them soon */
 };
 
 /* Everything is copied. MT_INVALID names what is wrong with the node: id of the form

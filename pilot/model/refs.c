@@ -9,6 +9,7 @@
 #include "istio/networking/v1alpha3/destination_rule.pb-c.h"
 #include "istio/networking/v1alpha3/virtual_service.pb-c.h"
 #include "pilot/model/host.h"
+#include "pilot/model/secrets.h"
 
 struct walk {
 	struct mt_arena *a; /* scratch */
@@ -107,6 +108,53 @@ static void add_subsets(struct walk *w, const Nw__DestinationRule *s)
 	}
 }
 
+struct secrets {
+	struct walk *w;
+	const char *path;
+};
+
+static void add_secret(void *ctx, const char *name, const char *suffix)
+{
+	const struct secrets *s = ctx;
+	struct pilot_ref *r =
+		add(s->w, PILOT_REF_SECRET, mt_arena_printf(s->w->a, "%s%s", name, suffix));
+	r->path = s->path;
+}
+
+static void add_client_tls(struct walk *w, const Nw__ClientTLSSettings *t, const char *path)
+{
+	struct secrets s = { w, mt_arena_printf(w->a, "%s.tls", path) };
+	if (t)
+		pilot_client_secrets(t, add_secret, &s);
+}
+
+static void add_policy(struct walk *w, const Nw__TrafficPolicy *p, const char *path)
+{
+	if (!p)
+		return;
+	add_client_tls(w, p->tls, path);
+	for (size_t i = 0; i < p->n_port_level_settings; i++)
+		add_client_tls(w, p->port_level_settings[i]->tls,
+			mt_arena_printf(w->a, "%s.portLevelSettings[%zu]", path, i));
+}
+
+static void add_policies(struct walk *w, const Nw__DestinationRule *s)
+{
+	add_policy(w, s->traffic_policy, "spec.trafficPolicy");
+	for (size_t i = 0; i < s->n_subsets; i++)
+		add_policy(w, s->subsets[i]->traffic_policy,
+			mt_arena_printf(w->a, "spec.subsets[%zu].trafficPolicy", i));
+}
+
+static void add_servers(struct walk *w, const Nw__Gateway *g)
+{
+	for (size_t i = 0; i < g->n_servers; i++) {
+		struct secrets s = { w, mt_arena_printf(w->a, "spec.servers[%zu].tls", i) };
+		if (g->servers[i]->tls)
+			pilot_server_secrets(g->servers[i]->tls, add_secret, &s);
+	}
+}
+
 /* The strings of a reference, in one place. */
 #define STRINGS(r)                                                                                 \
 	{                                                                                          \
@@ -128,6 +176,7 @@ static struct pilot_refs *pack(struct walk *w)
 	mt_ref_init(&r->ref);
 	for (r->n = 0; r->n < w->out.n; r->n++) {
 		r->v[r->n] = w->out.v[r->n];
+		r->secrets = r->secrets || r->v[r->n].kind == PILOT_REF_SECRET;
 		const char **const s[NSTRINGS] = STRINGS(&r->v[r->n]);
 		for (size_t k = 0; k < NSTRINGS; k++) {
 			size_t n = strlen(*s[k]) + 1;
@@ -144,14 +193,19 @@ static struct pilot_refs *pack(struct walk *w)
 
 struct pilot_refs *pilot_refs_of(const struct mt_object *o, const char *domain)
 {
-	if (o->kind->id != MT_KIND_VIRTUAL_SERVICE && o->kind->id != MT_KIND_DESTINATION_RULE)
+	if (o->kind->id != MT_KIND_VIRTUAL_SERVICE && o->kind->id != MT_KIND_DESTINATION_RULE &&
+		o->kind->id != MT_KIND_GATEWAY)
 		return NULL;
 	MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
 	struct walk w = { .a = a, .o = o, .domain = domain };
 	if (o->kind->id == MT_KIND_VIRTUAL_SERVICE)
 		add_rule(&w, (const Nw__VirtualService *)o->spec);
+	else if (o->kind->id == MT_KIND_GATEWAY)
+		add_servers(&w, (const Nw__Gateway *)o->spec);
 	else
 		add_subsets(&w, (const Nw__DestinationRule *)o->spec);
+	if (o->kind->id == MT_KIND_DESTINATION_RULE)
+		add_policies(&w, (const Nw__DestinationRule *)o->spec);
 	return w.out.n ? pack(&w) : NULL;
 }
 
@@ -185,6 +239,9 @@ const char *pilot_ref_missing(struct mt_arena *a, const struct pilot_ref *r)
 	case PILOT_REF_DELEGATE:
 		return mt_arena_printf(a, "%s: no virtual service %s", r->path, r->name);
 	case PILOT_REF_GATEWAY: return mt_arena_printf(a, "%s: no gateway %s", r->path, r->name);
+	case PILOT_REF_SECRET:
+		return mt_arena_printf(
+			a, "%s: no proxy that it is for has the credential %s", r->path, r->name);
 	}
 	return "";
 }

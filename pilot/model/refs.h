@@ -1,5 +1,5 @@
-/* What a rule needs to exist before it can be in force (the services, subsets, delegates and gateways
- * that it names), and which subsets a destination rule provides. Pure; threads: any (immutable). */
+/* What a rule needs to exist before it can be in force (the services, subsets, delegates, gateways and
+ * secrets that it names), and which subsets a destination rule provides. Pure; threads: any (immutable). */
 #pragma once
 
 #include "common/schema/object.h"
@@ -9,6 +9,7 @@ enum pilot_ref_kind {
 	PILOT_REF_SUBSET,   /* of a host, defined by a destination rule */
 	PILOT_REF_DELEGATE, /* a virtual service: "ns/name" */
 	PILOT_REF_GATEWAY,  /* "ns/name" */
+	PILOT_REF_SECRET,   /* of a gateway or destination rule: as an agent names it */
 };
 
 struct pilot_ref {
@@ -24,11 +25,13 @@ struct pilot_ref {
 
 struct pilot_refs { /* reference counted; one block with all its strings */
 	struct mt_ref ref;
+	bool secrets; /* there are such */
 	size_t n;
-	struct pilot_ref v[];
+	struct pilot_ref v[]; /* a destination rule's subsets first */
 };
 
-/* Of a virtual service: what it needs; of a destination rule: the subsets that it has. NULL: nothing. */
+/* Of a virtual service or gateway: what it needs; of a destination rule: the subsets that it has, and the
+ * secrets that it needs. NULL: nothing. */
 struct pilot_refs *pilot_refs_of(const struct mt_object *o, const char *domain);
 struct pilot_refs *pilot_refs_ref(struct pilot_refs *r); /* NULL allowed */
 void pilot_refs_unref(struct pilot_refs *r);             /* NULL allowed */

@@ -66,6 +66,8 @@ struct push {
 	unsigned n;
 	struct mt_map
 		*credentials; /* of proxies whose agents reported: node id -> struct credentials */
+	void (*on_secrets)(void *ctx); /* NULL: nobody asks */
+	void *on_secrets_ctx;
 };
 
 struct credentials {
@@ -353,6 +355,23 @@ static void know_credentials(struct push *p, struct push_proxy *x)
 	x->claimed = claimed;
 }
 
+void push_on_secrets(struct push *p, void (*fn)(void *ctx), void *ctx)
+{
+	p->on_secrets = fn;
+	p->on_secrets_ctx = ctx;
+}
+
+static void tell_secrets(struct push *p)
+{
+	if (p->on_secrets)
+		p->on_secrets(p->on_secrets_ctx);
+}
+
+void push_credentials_forget(struct push *p, const char *node_id)
+{
+	mt_free(mt_map_del(p->credentials, node_id));
+}
+
 static struct credentials *credentials_new(const char *const *names, size_t n)
 {
 	size_t size = sizeof(struct credentials) + n * sizeof(char *);
@@ -399,6 +418,7 @@ void push_credentials(struct push *p, const char *node_id, const char *const *na
 			refresh_view(p, x->view, T_ALL, mt_mono(mt_loop_clock(p->loop)));
 	}
 	push_canary_run(p->canary);
+	tell_secrets(p);
 }
 
 static int attach(void *ctx, struct mt_xds_sub *s, struct mt_err *ret_err)
@@ -436,6 +456,7 @@ static int attach(void *ctx, struct mt_xds_sub *s, struct mt_err *ret_err)
 		MT_S("identity", x->spiffe_id),
 		MT_S("variant", mt_xds_sub_delta(s) ? "delta" : "state-of-the-world"),
 		MT_I("proxies", p->n));
+	tell_secrets(p);
 	if (!p->world)
 		return 0;
 	enter_view(p, x);
@@ -480,7 +501,6 @@ static void detach(void *ctx, struct mt_xds_sub *s)
 
 	mt_log_info(&scope, "proxy gone", MT_S("proxy", x->claimed->node_id));
 	push_canary_leaving(p->canary, x);
-	mt_free(mt_map_del(p->credentials, x->claimed->node_id)); /* its agent says them again */
 	push_view_leave(&p->views, x);
 	push_canary_run(p->canary);
 	set_nacked(p, x, 0);
@@ -494,6 +514,7 @@ static void detach(void *ctx, struct mt_xds_sub *s)
 	p->n--;
 	mt_metric_set(p->metrics, METRIC_pilot_xds, p->n);
 	proxy_free(x);
+	tell_secrets(p);
 }
 
 static void event(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev)

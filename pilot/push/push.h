@@ -71,6 +71,10 @@ bool push_idle(const struct push *p); /* nothing is being tried or held back */
 
 /* The agent of this node has these credentials by name for its proxy, now or when it connects. */
 void push_credentials(struct push *p, const char *node_id, const char *const *names, size_t n);
+/* It does not report any more. A proxy that is connected goes on as it is. */
+void push_credentials_forget(struct push *p, const char *node_id);
+/* fn: which proxies there are, or what credentials they have, may have changed. fn NULL: nobody is told. */
+void push_on_secrets(struct push *p, void (*fn)(void *ctx), void *ctx);
 
 /* Callbacks of the discovery server; ctx is the struct push. */
 void push_measure(void *ctx, enum mt_xds_measure what, int type, double v); /* any thread */

@@ -191,7 +191,7 @@ static void outbound_tls(struct pilot_job *j, Cluster__Cluster *c,
 	}
 	if (c->transport_socket)
 		return;
-	/* No agent, no certificate: nothing is reached, rather than in plaintext. */
+	/* No certificate: nothing is reached, rather than in plaintext. */
 	c->type = CLUSTER__CLUSTER__DISCOVERY_TYPE__STATIC;
 	c->eds_cluster_config = NULL;
 	c->load_assignment = NULL;

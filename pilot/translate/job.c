@@ -27,12 +27,12 @@ struct pilot_job *pilot_job_new(
 	j->clusters = MT_ANEWN(a, uint8_t, w->ix->nsvcs + 1);
 	j->fp_shared = mt_hash_mix(j->mesh->hash,
 		(uint64_t)p->type << 3 | (uint64_t)p->sds << 2 | (uint64_t)p->ipv6 << 1 | p->ipv4);
+	for (size_t i = 0; i < p->ncredentials; i++)
+		j->fp_shared = mt_hash_mix(j->fp_shared, mt_hash_str(p->credentials[i]));
+	j->fp_shared = mt_hash_mix(j->fp_shared, p->credentials != NULL);
 	j->fp = mt_hash_mix(j->fp_shared, (uint64_t)p->none << 1 | p->tproxy);
 	j->fp = mt_hash_mix(j->fp, mt_hash_str(p->ns));
 	j->fp = mt_hash_mix(j->fp, mt_hash_str(p->domain));
-	for (size_t i = 0; i < p->ncredentials; i++)
-		j->fp = mt_hash_mix(j->fp, mt_hash_str(p->credentials[i]));
-	j->fp = mt_hash_mix(j->fp, p->credentials != NULL);
 	for (size_t i = 0; i < j->ix->nlabel_keys; i++) {
 		const char *v = pilot_label(p->labels, p->nlabels, j->ix->label_keys[i]);
 		j->fp = mt_hash_mix(j->fp, v ? mt_hash_str(v) : 3);

@@ -7,6 +7,7 @@
 #include "common/base/cidr.h"
 #include "common/base/strs.h"
 #include "common/schema/tls_names.h"
+#include "pilot/model/secrets.h"
 
 static const char upstream_name[] = "envoy.transport_sockets.tls";
 
@@ -248,6 +249,18 @@ static void bounded(struct pilot_job *j, Tls__SdsSecretConfig *m)
 	m->sds_config->initial_fetch_timeout = pb_dur(j->a, 5 * MT_NS_PER_SEC);
 }
 
+struct lacking {
+	const struct pilot_proxy *p;
+	bool *any;
+};
+
+/* One that is missing would keep the cluster from being taken. */
+static void lacks(void *ctx, const char *name, const char *suffix)
+{
+	const struct lacking *l = ctx;
+	*l->any = *l->any || pilot_proxy_has(l->p, name, suffix) == PILOT_HAS_NOT;
+}
+
 Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientTLSSettings *tls,
 	const struct pilot_service *s, bool h2)
 {
@@ -257,7 +270,9 @@ Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientT
 		pilot_tls_named(j, own ? (const char *const *)tls->subject_alt_names : s->sans,
 			own ? tls->n_subject_alt_names : s->nsans);
 	const char *sni = *tls->sni ? tls->sni : pilot_host_is_wild(s->hostname) ? "" : s->hostname;
-	if (*tls->credential_name && !j->p->sds)
+	bool lacking = false;
+	pilot_client_secrets(tls, lacks, &(struct lacking){ j->p, &lacking });
+	if (lacking)
 		return NULL;
 	if (tls->mode == NW__CLIENT_TLSSETTINGS__TLSMODE__MUTUAL) {
 		if (*tls->credential_name)

@@ -12,7 +12,7 @@ Core__TransportSocket *pilot_tls_mesh_upstream(struct pilot_job *j, const struct
 	bool h2);
 /* A named daemon: its SPIFFE id. */
 Core__TransportSocket *pilot_tls_daemon(struct pilot_job *j, const char *spiffe_id);
-/* DestinationRule modes SIMPLE and MUTUAL. NULL: its credential needs an agent and there is none. */
+/* DestinationRule modes SIMPLE and MUTUAL. NULL: the proxy has not its credential. */
 Core__TransportSocket *pilot_tls_upstream(struct pilot_job *j, const Nw__ClientTLSSettings *tls,
 	const struct pilot_service *s, bool h2);
 /* insecureSkipVerify, else verifyCertificateAtClient of the mesh unless roots are named. */

@@ -8,6 +8,7 @@
 
 #include "common/base/strs.h"
 #include "common/schema/tls_names.h"
+#include "pilot/model/secrets.h"
 #include "pilot/translate/tls_parts.h"
 
 struct server {
@@ -58,36 +59,26 @@ static const char *secret(const struct server *s, const char *name, const char *
 
 /* The agent said which credentials it has, and this one is not among them: a chain that names it would
  * keep the whole listener waiting. */
-static bool lacks(const struct server *s, const char *name, const char *suffix)
+struct lacking {
+	const struct server *s;
+	bool any;
+};
+
+static void lacks(void *ctx, const char *name, const char *suffix)
 {
-	const struct pilot_proxy *p = s->j->p;
-	const char *want = mt_arena_printf(s->j->a, "%s%s", name, suffix);
-	if (!*name || !p->credentials)
-		return false;
-	for (size_t i = 0; i < p->ncredentials; i++)
-		if (strcmp(p->credentials[i], want) == 0)
-			return false;
-	note(s, PILOT_NOTE_PENDING,
-		mt_arena_printf(s->j->a, "the proxy has no credential %s", want));
-	return true;
+	struct lacking *l = ctx;
+	if (pilot_proxy_has(l->s->j->p, name, suffix) != PILOT_HAS_NOT)
+		return;
+	l->any = true;
+	note(l->s, PILOT_NOTE_PENDING,
+		mt_arena_printf(l->s->j->a, "the proxy has no credential %s%s", name, suffix));
 }
 
-static const char *roots_name(const Nw__ServerTLSSettings *t)
+static bool lacks_any(const struct server *s)
 {
-	return *t->ca_cert_credential_name ? t->ca_cert_credential_name
-		: *t->ca_certificates      ? ""
-		: *t->credential_name      ? t->credential_name
-		: t->n_credential_names    ? t->credential_names[0]
-					   : "";
-}
-
-static bool lacks_any(const struct server *s, bool clients)
-{
-	const Nw__ServerTLSSettings *t = s->tls;
-	bool r = lacks(s, t->credential_name, "");
-	for (size_t i = 0; i < t->n_credential_names; i++)
-		r = lacks(s, t->credential_names[i], "") || r;
-	return (clients && lacks(s, roots_name(t), "-cacert")) || r;
+	struct lacking l = { .s = s };
+	pilot_server_secrets(s->tls, lacks, &l);
+	return l.any;
 }
 
 /* false: names none. */
@@ -125,7 +116,7 @@ static bool clients(const struct server *s, Tls__CommonTlsContext *c)
 	Tls__CertificateValidationContext *v = pilot_tls_named(
 		j, (const char *const *)t->subject_alt_names, any ? 0 : t->n_subject_alt_names);
 	const char *files = t->ca_certificates;
-	const char *name = roots_name(t);
+	const char *name = pilot_server_roots(t);
 	if (!*files && t->n_tls_certificates)
 		files = t->tls_certificates[0]->ca_certificates;
 	v->n_verify_certificate_spki = t->n_verify_certificate_spki;
@@ -172,7 +163,7 @@ Core__TransportSocket *pilot_tls_server(struct pilot_job *j, const Nw__ServerTLS
 	}
 	if (mesh)
 		return of_the_mesh(&s, http);
-	if (lacks_any(&s, mutual || optional))
+	if (lacks_any(&s))
 		return NULL;
 	Tls__CommonTlsContext *c = pilot_tls_common(j);
 	params(&s, c);

@@ -379,6 +379,126 @@ START_TEST(test_survives_a_restart)
 }
 END_TEST
 
+#define TLS_RULE(credential)                                                                       \
+	"apiVersion: networking.istio.io/v1alpha3\nkind: DestinationRule\n"                        \
+	"metadata: {name: a, namespace: default}\n"                                                \
+	"spec: {host: a, trafficPolicy: {tls: {mode: MUTUAL, credentialName: " credential "}}, "   \
+	"subsets: [" SUBSET("v1") "]}\n"
+#define GATEWAY(credential)                                                                        \
+	"apiVersion: networking.istio.io/v1alpha3\nkind: Gateway\n"                                \
+	"metadata: {name: g, namespace: default}\n"                                                \
+	"spec: {selector: {istio: ingress}, servers: [{port: {number: 443, name: h, "              \
+	"protocol: HTTPS}, hosts: [\"*\"], tls: {mode: SIMPLE, credentialName: " credential        \
+	"}}]}\n"
+#define GW(key) MT_KIND_GATEWAY, "default/" key
+
+struct known {
+	bool nobody; /* is there to say what it has */
+	const char *have;
+};
+
+static enum pilot_has has(void *ctx, const struct mt_object *o, const char *name)
+{
+	const struct known *k = ctx;
+	char word[64];
+	ck_assert(o->kind->id == MT_KIND_GATEWAY || o->kind->id == MT_KIND_DESTINATION_RULE);
+	snprintf(word, sizeof(word), " %s ", name);
+	return k->nobody ? PILOT_HAS_PERHAPS : strstr(k->have, word) ? PILOT_HAS : PILOT_HAS_NOT;
+}
+
+/* What proxies have is another thing now: decided again if need be. */
+static bool known(struct rig *r, struct known *k, bool nobody, const char *have)
+{
+	*k = (struct known){ nobody, have };
+	bool moved = pilot_inforce_secrets_moved(r->f);
+	if (moved)
+		decide(r);
+	return moved;
+}
+
+START_TEST(test_waits_for_secrets)
+{
+	struct rig *r = rig_new(NULL);
+	struct known k = { .have = " old " };
+	pilot_inforce_secrets(r->f, &(struct pilot_inforce_secrets){ has, &k });
+
+	/* A destination rule, new: whole or not at all, its subsets with it. */
+	set(r, SERVICE("a"));
+	set(r, ROUTE("a", ", subset: v1"));
+	const struct mt_object *dr = set(r, TLS_RULE("new"));
+	in_force(r, DR("a"), NULL,
+		"spec.trafficPolicy.tls: no proxy that it is for has the credential new");
+	in_force(r, VS("r"), NULL, "no destination rule has subset v1");
+	ck_assert(known(r, &k, false, " old new ")); /* the roots are not there yet */
+	in_force(r, DR("a"), NULL, "credential new-cacert");
+	ck_assert(!known(r, &k, false, " old new other "));
+	ck_assert(known(r, &k, false, " old new new-cacert "));
+	in_force(r, DR("a"), dr, "");
+	ck_assert_ptr_nonnull(see(r, VS("r")).force);
+	/* Taken away under it: it stays, and says so. */
+	ck_assert(known(r, &k, false, " old "));
+	in_force(r, DR("a"), dr, "credential new");
+	ck_assert(see(r, DR("a")).partly);
+
+	/* A gateway that changes keeps the generation that has its certificate. */
+	const struct mt_object *gw = set(r, GATEWAY("old"));
+	in_force(r, GW("g"), gw, "");
+	const struct mt_object *next = set(r, GATEWAY("late"));
+	in_force(r, GW("g"), gw,
+		"spec.servers[0].tls: no proxy that it is for has the credential late");
+	known(r, &k, true, "");
+	in_force(r, GW("g"), gw, "credential late"); /* nobody says otherwise */
+	known(r, &k, false, " late ");
+	in_force(r, GW("g"), next, "");
+	/* Nobody is there: nothing is put off. */
+	known(r, &k, true, "");
+	next = set(r, GATEWAY("later"));
+	in_force(r, GW("g"), next, "");
+	known(r, &k, false, " late ");
+	in_force(r, GW("g"), next, "credential later");
+	ck_assert(see(r, GW("g")).partly);
+	rig_free(r);
+}
+END_TEST
+
+START_TEST(test_waits_for_secrets_after_a_restart)
+{
+	char dir[] = "/tmp/mt-inforce-XXXXXX";
+	struct mt_state *state;
+	struct mt_err err = { 0 };
+	struct known k = { .have = " old " };
+	const struct pilot_inforce_secrets secrets = { has, &k };
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	ck_assert_int_eq(mt_state_open(dir, &state, &err), 0);
+
+	struct rig *r = rig_new(state);
+	pilot_inforce_live(r->f);
+	pilot_inforce_secrets(r->f, &secrets);
+	set(r, SERVICE("a"));
+	set(r, TLS_RULE("late"));
+	uint64_t gw = set(r, GATEWAY("old"))->hash;
+	set(r, GATEWAY("late"));
+	rig_free(r);
+
+	k.nobody = true; /* proxies come later */
+	r = rig_new(state);
+	pilot_inforce_secrets(r->f, &secrets);
+	change(r, SERVICE("a"), false);
+	change(r, TLS_RULE("late"), false);
+	set(r, GATEWAY("late"));
+	pilot_inforce_live(r->f);
+	decide(r);
+	in_force(r, DR("a"), NULL, "credential late");
+	ck_assert_uint_eq(see(r, GW("g")).force->hash, gw);
+	known(r, &k, false, " late late-cacert ");
+	ck_assert_ptr_nonnull(see(r, DR("a")).force);
+	ck_assert(see(r, GW("g")).force->hash != gw);
+	rig_free(r);
+	mt_state_close(state);
+	nftw(dir, unlink_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("inforce");
@@ -391,6 +511,8 @@ int main(void)
 	tcase_add_test(tc, test_refused_goes_back);
 	tcase_add_test(tc, test_several_suspects_alone);
 	tcase_add_test(tc, test_survives_a_restart);
+	tcase_add_test(tc, test_waits_for_secrets);
+	tcase_add_test(tc, test_waits_for_secrets_after_a_restart);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);
 	srunner_set_fork_status(sr, CK_NOFORK);
