@@ -16,6 +16,7 @@ struct pilot_egress {
 	uint16_t port;                       /* 0: every port that no other listener has */
 	enum pilot_protocol protocol;
 	const char *bind;  /* address, or unix://; NULL: as captured */
+	bool unix_socket;  /* bind is one: without a port, it is for those of all its services */
 	bool capture;      /* false: binds for itself */
 	const char *route; /* RDS name when HTTP and port is set */
 	uint32_t *svcs;    /* indices, ascending: by hostname */

@@ -76,12 +76,18 @@ static void push_target(struct outs *o, const struct pilot_egress *e, struct pil
 	l->fp = mt_hash_mix(l->fp, (uint64_t)t.port << 1 | (t.cidr != NULL));
 }
 
+/* Where a port of a service is listened on; a Unix socket has none. */
+static uint16_t port_of(const struct pilot_egress *e, const struct pilot_service *s, uint32_t port)
+{
+	return e->port || e->unix_socket ? e->port : s->ports[port].number;
+}
+
 static void add_target(struct outs *o, const struct pilot_egress *e, const char *bind, uint32_t svc,
 	uint32_t port, const char *cidr)
 {
 	struct pilot_job *j = o->j;
 	const struct pilot_service *s = j->ix->svcs[svc];
-	struct pilot_out_listener *l = get(o, e, bind, e->port ? e->port : s->ports[port].number);
+	struct pilot_out_listener *l = get(o, e, bind, port_of(e, s, port));
 	struct pilot_out_target t = { svc, port, cidr };
 	if (l->egress != e)
 		return;
@@ -149,7 +155,7 @@ static void detected(struct outs *o, const struct pilot_egress *e, uint32_t svc,
 {
 	struct pilot_job *j = o->j;
 	const struct pilot_service *s = j->ix->svcs[svc];
-	uint16_t number = s->ports[port].number;
+	uint16_t number = port_of(e, s, port);
 	struct pilot_out_target t = { svc, port, NULL };
 	struct mt_ip ip;
 	bool own = false;
@@ -208,29 +214,35 @@ static void catch_all(struct outs *o, const struct pilot_egress *e, bool http)
 	}
 }
 
+static void one_target(struct outs *o, const struct pilot_egress *e, uint32_t svc, uint32_t port)
+{
+	struct pilot_job *j = o->j;
+	bool http = pilot_protocol_is_http(e->protocol), unsaid = e->protocol == PILOT_AUTO;
+	enum pilot_protocol p = j->ix->svcs[svc]->ports[port].protocol;
+	if (unsaid && !pilot_protocol_is_http(p) && p != PILOT_UDP)
+		detected(o, e, svc, port, e->route);
+	else if (pilot_protocol_is_http(p) && (http || unsaid))
+		http_listener(o, e, e->bind ? e->bind : any(j), e->port, e->route, p);
+	else if (!http && !unsaid && !pilot_protocol_is_http(p) && p != PILOT_UDP)
+		tcp_service(o, e, svc, port);
+}
+
 static void one_port(struct outs *o, const struct pilot_egress *e)
 {
 	struct pilot_job *j = o->j;
 	const char *bind = e->bind ? e->bind : any(j);
-	bool http = pilot_protocol_is_http(e->protocol), unsaid = e->protocol == PILOT_AUTO;
 	if (e->protocol == PILOT_UDP) {
 		pilot_job_note(j, j->sidecar->id, PILOT_NOTE_IGNORED, "spec.egress",
 			"UDP port %u is not carried by the mesh", e->port);
 		return;
 	}
-	if (http || unsaid)
+	if (pilot_protocol_is_http(e->protocol) || e->protocol == PILOT_AUTO)
 		http_listener(o, e, bind, e->port, e->route, e->protocol);
 	for (size_t i = 0; i < e->nsvcs; i++) {
-		int k = pilot_service_port(j->ix->svcs[e->svcs[i]], e->port);
-		if (k < 0)
-			continue;
-		enum pilot_protocol p = j->ix->svcs[e->svcs[i]]->ports[k].protocol;
-		if (unsaid && !pilot_protocol_is_http(p) && p != PILOT_UDP)
-			detected(o, e, e->svcs[i], (uint32_t)k, e->route);
-		else if (pilot_protocol_is_http(p) && (http || unsaid))
-			http_listener(o, e, bind, e->port, e->route, p);
-		else if (!http && !unsaid && !pilot_protocol_is_http(p) && p != PILOT_UDP)
-			tcp_service(o, e, e->svcs[i], (uint32_t)k);
+		const struct pilot_service *s = j->ix->svcs[e->svcs[i]];
+		for (uint32_t k = 0; k < s->nports; k++)
+			if (!e->port || s->ports[k].number == e->port)
+				one_target(o, e, e->svcs[i], k);
 	}
 }
 
@@ -238,11 +250,11 @@ size_t pilot_out_listeners(struct pilot_job *j, struct pilot_out_listener **ret)
 {
 	struct outs o = { .j = j };
 	for (size_t i = 0; i < j->negress; i++)
-		if (j->egress[i].port)
+		if (j->egress[i].port || j->egress[i].unix_socket)
 			one_port(&o, &j->egress[i]);
 	for (int round = 0; round < 2; round++)
 		for (size_t i = 0; i < j->negress; i++)
-			if (!j->egress[i].port)
+			if (!j->egress[i].port && !j->egress[i].unix_socket)
 				catch_all(&o, &j->egress[i], round == 0);
 	size_t n = 0;
 	for (size_t i = 0; i < o.n; i++)

@@ -2,8 +2,8 @@
  *
  * A domain may stand once in a route configuration, or Envoy refuses it whole: the first virtual host
  * keeps a domain (services are sorted by name, rules by age), the others lose it and a note says so.
- * Ports in Host headers are ignored, but in the routes of an HTTP proxy port, where the port tells
- * services apart. */
+ * Ports in Host headers are ignored, but in the routes of an HTTP proxy port and of a Unix socket, where
+ * the port tells services apart; on a socket a name without a port is the first of them. */
 #include "pilot/translate/route.h"
 
 #include <string.h>
@@ -21,6 +21,7 @@ struct vhosts {
 	struct pilot_route_ref *rc;
 	struct pilot_names seen; /* domains */
 	bool ports;              /* domains carry ports */
+	bool socket;             /* of a Unix socket */
 	const char *suffix;      /* ".svc.cluster.local" */
 	size_t nsuffix;
 };
@@ -44,7 +45,7 @@ static void add_domain(struct vhosts *v, struct pilot_vhost_ref *ref, const char
 
 static void add_name(struct vhosts *v, struct pilot_vhost_ref *ref, const char *name, uint16_t port)
 {
-	if (!v->ports || port == 80)
+	if (v->socket ? !pilot_names_has(&v->seen, name) : !v->ports || port == 80)
 		add_domain(v, ref, name);
 	if (v->ports)
 		add_domain(v, ref, mt_arena_printf(v->j->a, "%s:%u", name, port));
@@ -278,13 +279,20 @@ static void gateway_vhosts(struct vhosts *v)
 	put(v, mt_arena_printf(j->a, "blackhole:%u", v->rc->port), &any);
 }
 
+/* The port of a Host header tells services apart. */
+static bool has_ports(const struct pilot_route_ref *rc)
+{
+	const struct pilot_egress *e = rc->egress;
+	return e && (e->unix_socket || (e->port && e->protocol == PILOT_HTTP_PROXY));
+}
+
 static void add_route(struct pilot_job *j, struct pilot_plan *p, struct pilot_route_ref *rc)
 {
 	struct vhosts v = { .j = j,
 		.rc = rc,
 		.seen = { .a = j->a },
-		.ports = rc->egress && rc->egress->protocol == PILOT_HTTP_PROXY &&
-			rc->egress->port };
+		.ports = has_ports(rc),
+		.socket = rc->egress && rc->egress->unix_socket };
 	for (size_t i = 0; i < p->n; i++)
 		if (strcmp(p->v[i].name, rc->name) == 0)
 			return;
@@ -369,7 +377,8 @@ void pilot_plan_routes(struct pilot_job *j, struct pilot_plan *p)
 		rc->one = v[i].one ? (int)v[i].v[0].svc : -1;
 		rc->egress = v[i].egress;
 		rc->port = proxy ? 0 : v[i].port;
-		rc->any_host = proxy || v[i].egress->port || v[i].port == 80;
+		rc->any_host = proxy || v[i].egress->unix_socket || v[i].egress->port ||
+			v[i].port == 80;
 		add_route(j, p, rc);
 	}
 }
@@ -385,8 +394,7 @@ static Route__RouteConfiguration *header(struct pilot_job *j, const struct pilot
 		m->vhds->config_source = pb_ads(j->a);
 	}
 	m->validate_clusters = pb_bool(j->a, false);
-	m->ignore_port_in_host_matching =
-		!(rc->egress && rc->egress->port && rc->egress->protocol == PILOT_HTTP_PROXY);
+	m->ignore_port_in_host_matching = !has_ports(rc);
 	/* An explicit limit of the answer's size is Envoy's own 4 kB; rules may say more. */
 	m->max_direct_response_body_size_bytes = pb_u32(j->a, 1024 * 1024);
 	pilot_mixer_source_header(j, m);

@@ -98,12 +98,13 @@ static void egress_spec(
 		return;
 	e->port = (uint16_t)l->port->number;
 	e->protocol = pilot_protocol_of(l->port->protocol, l->port->name, e->port);
-	if (e->bind && mt_str_prefix(e->bind, "unix://"))
+	e->unix_socket = e->bind && mt_str_prefix(e->bind, "unix://");
+	if (e->unix_socket)
 		e->capture = false;
 	if (!pilot_protocol_is_http(e->protocol) && e->protocol != PILOT_AUTO)
 		return;
 	e->route = mt_arena_printf(j->a, "%u", e->port);
-	if (e->bind && mt_str_prefix(e->bind, "unix://"))
+	if (e->unix_socket)
 		e->route = e->bind;
 	for (const struct pilot_egress *o = j->egress; o < e; o++)
 		if (o->route && strcmp(o->route, e->route) == 0) {

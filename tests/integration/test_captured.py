@@ -300,6 +300,31 @@ def test_what_nobody_knows(world):
         world.expect(a, "", what=f"{a} is closed")
 
 
+def test_which_sidecar_rules_a_workload(world):
+    """That of the root namespace, its namespace's, the one that selects it: the nearest alone. Its outbound
+    policy beats the mesh's."""
+    at = has("10.77.4.1")
+    here = entry("here", ["240.4.0.1"], {at: {"tcp": world.says("here", at).port}})
+    world.says("unknown", has("240.4.0.9"), TCP)
+
+    def sidecar(name, namespace, hosts, select=False, mode=None):
+        return obj("Sidecar", name, {
+            **({"workloadSelector": {"labels": {"app": "captured"}}} if select else {}),
+            "egress": [{"hosts": hosts}],
+            **({"outboundTrafficPolicy": {"mode": mode}} if mode else {})}, namespace)
+    root = sidecar("root", "istio-system", ["~/*"])
+    space = sidecar("space", "default", ["./*"])
+    mine = sidecar("mine", "default", ["~/*"], select=True, mode="ALLOW_ANY")
+    for objects, known, unknown in (([], "here", ""), ([root], "", ""), ([root, space], "here", ""),
+                                    ([root, space, mine], "", "unknown")):
+        world.apply(here, *objects)
+        if known:
+            world.expect("240.4.0.1", known, what=f"{len(objects)} Sidecars: known")
+        world.expect("240.4.0.9", unknown, what=f"{len(objects)} Sidecars: unknown")
+        if not known and not unknown:
+            world.expect("240.4.0.1", "", what=f"{len(objects)} Sidecars: nothing known")
+
+
 def test_names_and_sockets(world):
     """Resolution DNS over TCP: all addresses of the name, of both families; DNS_ROUND_ROBIN: the one that
     answers; a Unix socket."""

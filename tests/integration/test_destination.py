@@ -476,6 +476,25 @@ class Silent:
         self.server.close()
 
 
+def test_keepalive_of_http2(world):
+    """http2KeepAlive: a connection whose other side answers no ping is left."""
+    w = world
+    silent = Silent(w.net.ip())
+    try:
+        w.rules(w.service("silent", silent.at), rule("silent", **pool(http={
+            "h2UpgradePolicy": "UPGRADE", "http2KeepAlive": {"interval": "0.3s", "timeout": "0.3s"}})),
+            vs("silent", [{"route": [{"destination": {"host": "silent"}}],
+                           "retries": {"attempts": 0}}]))
+        w.in_force("connection_keepalive", "silent")
+        start = time.monotonic()
+        assert w.get("silent").status == 503  # and not after the time of a whole request, which has none
+        assert time.monotonic() - start > 0.25
+        assert w.stat("http2.keepalive_timeout", "silent") > 0
+        wait_for(silent.ended.is_set, 20, what="the connection is closed")
+    finally:
+        silent.close()
+
+
 # --- limits ---
 
 def test_requests_at_once(world):

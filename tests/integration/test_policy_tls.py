@@ -218,6 +218,9 @@ def test_names_that_are_expected(plain, pki):
     asks(plain, objects(pki.plain, {**simple, "subjectAltNames": [HOST]},
                         host="alias.example.com"), answered(sni="alias.example.com"),
          "the name that the rule gives is expected")
+    of_entry = objects(pki.plain, simple, host="alias.example.com")
+    of_entry[0]["spec"]["subjectAltNames"] = [HOST]
+    asks(plain, of_entry, answered(sni="alias.example.com"), "the name that the service gives is expected")
     asks(plain, objects(pki.plain, {**simple, "subjectAltNames": ["other.example.com"]}), refused,
          "another name is expected")
     asks(plain, objects(pki.plain, {**simple, "sni": "else.example.com"}),
