@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "agent/bootstrap_stats.h"
+#include "agent/json_merge.h"
 #include "common/base/cidr.h"
 #include "common/base/strs.h"
 
@@ -17,6 +19,26 @@
 static json_t *str(const char *s)
 {
 	return json_string(s);
+}
+
+static const Mesh__ProxyConfig *config(const struct agent_bootstrap *b)
+{
+	static const Mesh__ProxyConfig none = MESH__PROXY_CONFIG__INIT;
+
+	return b->config ? b->config : &none;
+}
+
+/* ISTIO_META_NAME of proxyMetadata is NAME, unless the agent says it itself. */
+static void more_metadata(json_t *m, const Mesh__ProxyConfig *c)
+{
+	static const char prefix[] = "ISTIO_META_";
+
+	for (size_t i = 0; i < c->n_proxy_metadata; i++) {
+		const char *key = c->proxy_metadata[i]->key;
+		if (!mt_str_prefix(key, prefix) || json_object_get(m, key + strlen(prefix)))
+			continue;
+		json_object_set_new(m, key + strlen(prefix), str(c->proxy_metadata[i]->value));
+	}
 }
 
 static json_t *metadata(const struct agent_bootstrap *b)
@@ -37,6 +59,8 @@ static json_t *metadata(const struct agent_bootstrap *b)
 		json_object_set_new(m, "CREDENTIALS", str(b->credentials ? "reported" : "none"));
 	if (m && *n->network)
 		json_object_set_new(m, "NETWORK", str(n->network));
+	if (m)
+		more_metadata(m, config(b));
 	return m;
 }
 
@@ -52,9 +76,13 @@ json_t *agent_bootstrap_node(const struct agent_bootstrap *b)
 		json_object_set_new(where, "zone", str(n->zone));
 	if (*n->subzone)
 		json_object_set_new(where, "sub_zone", str(n->subzone));
+	if (!*n->zone && *config(b)->availability_zone)
+		json_object_set_new(where, "zone", str(config(b)->availability_zone));
 	return json_pack("{s:s, s:s, s:o, s:o}", "id", n->id, "cluster",
-		mt_arena_printf(a, "%s.%s", n->workload, n->ns), "locality", where, "metadata",
-		metadata(b));
+		config(b)->cluster_name_case == MESH__PROXY_CONFIG__CLUSTER_NAME_SERVICE_CLUSTER
+			? config(b)->service_cluster
+			: mt_arena_printf(a, "%s.%s", n->workload, n->ns),
+		"locality", where, "metadata", metadata(b));
 }
 
 static int address(const char *text, const char *option, bool must_be_ip, bool *ret_is_ip,
@@ -100,6 +128,13 @@ static json_t *cluster(const char *name, const char *type, json_t *addr, int kee
 		"typed_extension_protocol_options", http2(keepalive_s));
 }
 
+static void connect_time(json_t *cluster, const Google__Protobuf__Duration *d)
+{
+	if (d && (d->seconds > 0 || d->nanos > 0))
+		json_object_set_new(cluster, "connect_timeout",
+			json_sprintf("%lld.%09ds", (long long)d->seconds, (int)d->nanos));
+}
+
 static json_t *sds(const char *name)
 {
 	return json_pack("{s:s, s:{s:s, s:s, s:{s:s, s:s, s:b, s:[{s:{s:s}}]}}}", "name", name,
@@ -132,6 +167,7 @@ static int clusters(const struct agent_bootstrap *b, json_t **ret, struct mt_err
 	if ((r = address(b->pilot_addr, "--pilot-addr", false, &is_ip, &addr, err)) < 0)
 		return r;
 	xds = cluster("xds-grpc", is_ip ? "STATIC" : "STRICT_DNS", addr, 30);
+	connect_time(xds, config(b)->connect_timeout);
 	if (b->pilot_id)
 		json_object_set_new(xds, "transport_socket", upstream_tls(b->pilot_id));
 	secrets = cluster(
@@ -156,18 +192,37 @@ static json_t *dynamic(const struct agent_bootstrap *b)
 }
 
 /* Not a limit that protects anything yet; without one Envoy warns at each start. */
-static json_t *overload(void)
+static json_t *overload(const Mesh__ProxyConfig *c)
 {
+	const Google__Protobuf__Int32Value *most = c->connection_settings
+		? c->connection_settings->global_downstream_connection_limit
+		: NULL;
+
 	return json_pack("{s:[{s:s, s:{s:s, s:I}}]}", "resource_monitors", "name",
 		"envoy.resource_monitors.global_downstream_max_connections", "typed_config",
 		"@type",
 		TYPE("resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"),
-		"max_active_downstream_connections", (json_int_t)100000);
+		"max_active_downstream_connections",
+		most && most->value > 0 ? (json_int_t)most->value : (json_int_t)100000);
+}
+
+/* What the operator types at the admin interface is over what the mesh says. */
+static json_t *runtime(const Mesh__ProxyConfig *c)
+{
+	json_t *layers = json_array(), *values = json_object();
+
+	for (size_t i = 0; i < c->n_runtime_values; i++)
+		json_object_set_new(
+			values, c->runtime_values[i]->key, str(c->runtime_values[i]->value));
+	json_array_append_new(
+		layers, json_pack("{s:s, s:o}", "name", "mesh", "static_layer", values));
+	json_array_append_new(layers, json_pack("{s:s, s:{}}", "name", "admin", "admin_layer"));
+	return json_pack("{s:o}", "layers", layers);
 }
 
 int agent_bootstrap_make(const struct agent_bootstrap *b, json_t **ret, struct mt_err *err)
 {
-	json_t *static_clusters, *admin, *j;
+	json_t *static_clusters, *admin, *j, *sinks;
 	bool is_ip;
 	int r;
 
@@ -177,14 +232,17 @@ int agent_bootstrap_make(const struct agent_bootstrap *b, json_t **ret, struct m
 		json_decref(admin);
 		return r;
 	}
-	j = json_pack("{s:o, s:{s:o, s:b}, s:o, s:{s:o}, s:o, s:{s:[{s:s, s:{}}]}}", "node",
+	sinks = agent_stats_sinks(config(b), static_clusters);
+	j = json_pack("{s:o, s:{s:o, s:b}, s:o, s:{s:o}, s:o, s:o, s:o, s:o*}", "node",
 		agent_bootstrap_node(b), "admin", "address", admin, "ignore_global_conn_limit", 1,
 		"dynamic_resources", dynamic(b), "static_resources", "clusters", static_clusters,
-		"overload_manager", overload(), "layered_runtime", "layers", "name", "admin",
-		"admin_layer");
+		"overload_manager", overload(config(b)), "layered_runtime", runtime(config(b)),
+		"stats_config", agent_stats_config(config(b)), "stats_sinks", sinks);
 	if (!j)
 		return mt_fail(
 			err, MT_INVALID, NULL, "a name or label of the workload is not UTF-8");
+	for (size_t i = 0; i < b->npatches; i++)
+		agent_json_merge(j, b->patches[i]);
 	*ret = j;
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "agent/node.h"
+#include "istio/mesh/v1alpha1/proxy.pb-c.h"
 
 struct agent_bootstrap {
 	const struct agent_node *node;
@@ -15,6 +16,9 @@ struct agent_bootstrap {
 	const char *version;    /* of the agent */
 	bool delta;
 	bool credentials; /* the agent serves some by name, and reports which */
+	const Mesh__ProxyConfig *config; /* NULL: nobody said anything */
+	json_t *const *patches;          /* merged last */
+	size_t npatches;
 };
 
 /* Of it only the node. NULL: a name or label is not UTF-8. */

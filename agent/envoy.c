@@ -146,9 +146,10 @@ static bool adopt(struct agent_envoy *e)
 	return true;
 }
 
-static int write_bootstrap(struct agent_envoy *e, const char *path, struct mt_err *err)
+static int write_bootstrap(
+	struct agent_envoy *e, const char *path, const json_t *bootstrap, struct mt_err *err)
 {
-	char *text = json_dumps(e->o.bootstrap, JSON_INDENT(1) | JSON_SORT_KEYS);
+	char *text = json_dumps(bootstrap, JSON_INDENT(1) | JSON_SORT_KEYS);
 	int r = mt_file_replace(path, text, strlen(text), 0600, err);
 
 	e->setup = mt_hash_mix(e->setup, mt_hash_str(text));
@@ -156,10 +157,22 @@ static int write_bootstrap(struct agent_envoy *e, const char *path, struct mt_er
 	return r;
 }
 
-void agent_envoy_go(struct agent_envoy *e)
+int agent_envoy_go(struct agent_envoy *e, const json_t *bootstrap, const struct mt_strlist *env,
+	struct mt_err *err)
 {
-	if (e->phase == IDLE && !adopt(e))
+	const char *path = mt_arena_printf(e->arena, "%s/bootstrap.json", e->o.dir);
+	int r;
+
+	if (e->phase != IDLE)
+		return 0;
+	agent_command_make(e->o.o, path, e->o.workload_env, env, e->arena, &e->cmd);
+	e->setup = e->cmd.setup;
+	if ((r = write_bootstrap(e, path, bootstrap, err)) < 0)
+		return r;
+	e->admin = agent_admin_new(e->o.loop, e->o.o->envoy_admin);
+	if (!adopt(e))
 		start_new(e);
+	return 0;
 }
 
 /* ---- running ---- */
@@ -358,28 +371,17 @@ static void on_deadline(void *arg)
 
 /* ---- making ---- */
 
-int agent_envoy_new(const struct agent_envoy_opts *o, struct agent_envoy **ret, struct mt_err *err)
+struct agent_envoy *agent_envoy_new(const struct agent_envoy_opts *o)
 {
 	struct agent_envoy *e = MT_NEW(struct agent_envoy);
-	const char *bootstrap;
-	int r;
 
 	e->o = *o;
 	e->arena = mt_arena_new(0);
 	e->pid_path = mt_asprintf("%s/envoy.pid", o->dir);
 	e->log_path = mt_asprintf("%s/envoy.log", o->dir);
-	e->admin = agent_admin_new(o->loop, o->o->envoy_admin);
 	e->timer = mt_timer_new(o->loop, on_timer, e);
 	e->deadline = mt_timer_new(o->loop, on_deadline, e);
-	bootstrap = mt_arena_printf(e->arena, "%s/bootstrap.json", o->dir);
-	agent_command_make(o->o, bootstrap, o->workload_env, e->arena, &e->cmd);
-	e->setup = e->cmd.setup;
-	if ((r = write_bootstrap(e, bootstrap, err)) < 0) {
-		agent_envoy_free(e);
-		return r;
-	}
-	*ret = e;
-	return 0;
+	return e;
 }
 
 void agent_envoy_free(struct agent_envoy *e)
@@ -405,7 +407,7 @@ json_t *agent_envoy_json(const struct agent_envoy *e)
 {
 	json_t *argv = json_array();
 
-	for (char **a = e->cmd.argv; *a; a++)
+	for (char **a = e->cmd.argv; a && *a; a++)
 		json_array_append_new(argv, json_string(*a));
 	return json_pack("{s:s, s:b, s:i, s:i, s:o, s:s}", "phase", phases[e->phase], "ready",
 		e->ready, "pid", e->proc ? (int)agent_proc_id(e->proc)->pid : 0, "deaths",

@@ -12,19 +12,20 @@ struct agent_envoy;
 
 struct agent_envoy_opts {
 	struct mt_loop *loop;
-	const struct agent_options *o;
-	const char *dir;          /* bootstrap.json, envoy.pid, envoy.log */
-	json_t *bootstrap;        /* borrowed during start */
-	const char *workload_env; /* value of MT_WORKLOAD_ENV */
+	const struct agent_options *o; /* may change until it goes */
+	const char *dir;               /* bootstrap.json, envoy.pid, envoy.log */
+	const char *workload_env;      /* value of MT_WORKLOAD_ENV */
 	struct mt_metrics *metrics;
 	/* Envoy became ready, or is not any more. */
 	void (*ready)(void *ctx, bool ready, const char *why);
 	void *ctx;
 };
 
-int agent_envoy_new(const struct agent_envoy_opts *o, struct agent_envoy **ret, struct mt_err *err);
-/* Adopts or starts it: once, when its certificate is there (or none is needed). */
-void agent_envoy_go(struct agent_envoy *e);
+struct agent_envoy *agent_envoy_new(const struct agent_envoy_opts *o);
+/* Adopts or starts it, once: when its certificate is there (or none is needed), and what it is to be
+ * started with. From then on the options do not change. env: more of its environment, "NAME=VALUE". */
+int agent_envoy_go(struct agent_envoy *e, const json_t *bootstrap, const struct mt_strlist *env,
+	struct mt_err *err);
 /* Drains, then ends Envoy; done runs when it is gone. */
 void agent_envoy_stop(struct agent_envoy *e, void (*done)(void *ctx), void *ctx);
 /* After done, or before go. NULL allowed. */

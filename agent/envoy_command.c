@@ -17,21 +17,35 @@ static void add(struct mt_arena *a, strings *v, const char *s)
 	mt_vec_apush(a, v, copy);
 }
 
-static char **environment(const char *workload_env, struct mt_arena *a)
+static bool is_set(const struct mt_strlist *env, const char *entry)
+{
+	size_t n = strcspn(entry, "=") + 1;
+
+	for (size_t i = 0; i < env->n; i++)
+		if (strncmp(env->v[i], entry, n) == 0)
+			return true;
+	return false;
+}
+
+static char **environment(
+	const char *workload_env, const struct mt_strlist *env, struct mt_arena *a)
 {
 	strings v = { 0 };
 
 	for (char **e = environ; *e; e++) {
-		if (!mt_str_prefix(*e, MT_WORKLOAD_ENV "="))
+		if (!mt_str_prefix(*e, MT_WORKLOAD_ENV "=") && !is_set(env, *e))
 			mt_vec_apush(a, &v, *e);
 	}
+	for (size_t i = 0; i < env->n; i++)
+		add(a, &v, env->v[i]);
 	add(a, &v, mt_arena_printf(a, MT_WORKLOAD_ENV "=%s", workload_env));
 	add(a, &v, NULL);
 	return v.v;
 }
 
 void agent_command_make(const struct agent_options *o, const char *bootstrap_path,
-	const char *workload_env, struct mt_arena *a, struct agent_command *ret)
+	const char *workload_env, const struct mt_strlist *env, struct mt_arena *a,
+	struct agent_command *ret)
 {
 	/* Listeners close when the drain ends; Envoy counts in whole seconds. */
 	long drain_s =
@@ -58,8 +72,10 @@ void agent_command_make(const struct agent_options *o, const char *bootstrap_pat
 		add(a, &v, o->envoy_arg.v[i]);
 	for (size_t i = 0; i < v.n; i++)
 		h = mt_hash_mix(h, mt_hash_str(v.v[i]));
+	for (size_t i = 0; i < env->n; i++)
+		h = mt_hash_mix(h, mt_hash_str(env->v[i]));
 	add(a, &v, NULL);
 	ret->argv = v.v;
-	ret->envp = environment(workload_env, a);
+	ret->envp = environment(workload_env, env, a);
 	ret->setup = h;
 }

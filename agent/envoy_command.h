@@ -10,6 +10,7 @@ struct agent_command {
 	uint64_t setup; /* hash of binary and arguments */
 };
 
-/* environ with MT_WORKLOAD_ENV set. Strings of the environment are borrowed. */
+/* environ with MT_WORKLOAD_ENV and what `env` has set. Strings of the environment are borrowed. */
 void agent_command_make(const struct agent_options *o, const char *bootstrap_path,
-	const char *workload_env, struct mt_arena *a, struct agent_command *ret);
+	const char *workload_env, const struct mt_strlist *env, struct mt_arena *a,
+	struct agent_command *ret);

@@ -14,6 +14,7 @@
 #include "agent/metrics.h"
 #include "agent/report.h"
 #include "agent/sds.h"
+#include "agent/start.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/strs.h"
@@ -27,6 +28,9 @@ enum { HEALTH_PORT = 15020 };
 struct agent {
 	struct mt_daemon *d;
 	const struct agent_options *o;
+	struct agent_options run;     /* with what the settings say */
+	const Mesh__ProxyConfig *own; /* --proxy-config */
+	struct agent_start *start;
 	bool tls;
 	struct mt_arena *arena; /* the node's strings */
 	struct agent_node node;
@@ -57,7 +61,8 @@ static int node_start(struct mt_daemon *d, void *self, struct mt_err *err)
 		return mt_fail(err, MT_INVALID, "--delta", "'%s' is not on or off", a->o->delta);
 	if (mt_str_empty(a->o->pilot_addr))
 		return mt_fail(err, MT_INVALID, "--pilot-addr", "is required");
-	if ((r = agent_node_make(a->o, a->arena, &a->node, err)) < 0 ||
+	if ((r = agent_start_parse(a->o->proxy_config, a->arena, &a->own, err)) < 0 ||
+		(r = agent_node_make(a->o, a->arena, &a->node, err)) < 0 ||
 		(r = mt_daemon_check_plaintext(d, "--pilot-addr", a->o->pilot_addr, err)) < 0)
 		return r;
 	if (!(dir = realpath(mt_state_dir(mt_daemon_state(d)), NULL)))
@@ -119,41 +124,58 @@ static void on_envoy_ready(void *ctx, bool ready, const char *why)
 	mt_daemon_ready(a->d, "envoy", ready, a->why);
 }
 
-static int envoy_start(struct mt_daemon *d, void *self, struct mt_err *err)
+/* NULL: plaintext. */
+static int pilot_id(const struct agent *a, const char **ret, struct mt_err *err)
 {
-	struct agent *a = self;
-	char pilot_id[MT_SPIFFE_ID_MAX];
+	char id[MT_SPIFFE_ID_MAX];
+	int r = mt_ident_daemon_id(a->o->common.trust_domain, "pilot", id, sizeof(id), err);
+
+	if (r == 0)
+		*ret = a->tls ? mt_arena_strdup(a->arena, id) : NULL;
+	return r;
+}
+
+/* s NULL: as the options alone say it. */
+static int make_bootstrap(
+	struct agent *a, const struct agent_settings *s, json_t **ret, struct mt_err *err)
+{
 	struct agent_bootstrap b = {
 		.node = &a->node,
 		.pilot_addr = a->o->pilot_addr,
 		.sds_socket = a->socket,
-		.admin_addr = a->o->envoy_admin,
+		.admin_addr = a->run.envoy_admin,
 		.version = mt_version(),
 		.delta = strcmp(a->o->delta, "off") != 0,
 		.credentials = a->o->credentials_dir.n > 0,
+		.config = s ? s->config : NULL,
+		.patches = s ? s->patches : NULL,
+		.npatches = s ? s->npatches : 0,
 	};
+	int r = pilot_id(a, &b.pilot_id, err);
+
+	return r < 0 ? r : agent_bootstrap_make(&b, ret, err);
+}
+
+static int envoy_start(struct mt_daemon *d, void *self, struct mt_err *err)
+{
+	struct agent *a = self;
 	json_t *bootstrap;
 	int r;
 
-	if ((r = mt_ident_daemon_id(
-		     a->o->common.trust_domain, "pilot", pilot_id, sizeof(pilot_id), err)) < 0)
-		return r;
-	b.pilot_id = a->tls ? pilot_id : NULL;
-	if ((r = agent_bootstrap_make(&b, &bootstrap, err)) < 0)
-		return r;
+	a->run = *a->o;
+	if ((r = make_bootstrap(a, NULL, &bootstrap, err)) < 0)
+		return r; /* an address is wrong: said at once */
+	json_decref(bootstrap);
 	snprintf(a->why, sizeof(a->why), "has not started");
 	mt_daemon_ready(d, "envoy", false, a->why);
-	r = agent_envoy_new(&(struct agent_envoy_opts){ .loop = mt_daemon_loop(d),
-				    .o = a->o,
-				    .dir = a->dir,
-				    .bootstrap = bootstrap,
-				    .workload_env = a->node.workload_env,
-				    .metrics = mt_daemon_metrics(d),
-				    .ready = on_envoy_ready,
-				    .ctx = a },
-		&a->envoy, err);
-	json_decref(bootstrap);
-	return r;
+	a->envoy = agent_envoy_new(&(struct agent_envoy_opts){ .loop = mt_daemon_loop(d),
+		.o = &a->run,
+		.dir = a->dir,
+		.workload_env = a->node.workload_env,
+		.metrics = mt_daemon_metrics(d),
+		.ready = on_envoy_ready,
+		.ctx = a });
+	return 0;
 }
 
 static void envoy_stop(struct mt_daemon *d, void *self)
@@ -164,15 +186,81 @@ static void envoy_stop(struct mt_daemon *d, void *self)
 	agent_envoy_free(a->envoy);
 }
 
+/* ---- what Envoy is started with ---- */
+
+static bool is_said(void *ctx, const char *option)
+{
+	return mt_daemon_said(ctx, option);
+}
+
+/* Variables of proxyMetadata; those that say what a program loads are the agent's alone. */
+static struct mt_strlist environment(struct agent *a, const Mesh__ProxyConfig *c)
+{
+	struct mt_strlist env = { .v = MT_ANEWN(a->arena, const char *, c->n_proxy_metadata + 1) };
+
+	for (size_t i = 0; i < c->n_proxy_metadata; i++) {
+		const char *key = c->proxy_metadata[i]->key;
+		if (*key && !mt_str_prefix(key, "LD_") && !strchr(key, '=') &&
+			strcmp(key, "PATH") != 0)
+			env.v[env.n++] = mt_arena_printf(
+				a->arena, "%s=%s", key, c->proxy_metadata[i]->value);
+	}
+	return env;
+}
+
+static void on_settings(void *ctx, const struct agent_settings *s)
+{
+	struct agent *a = ctx;
+	struct mt_strlist env = environment(a, s->config);
+	struct mt_err err = { 0 };
+	json_t *bootstrap = NULL;
+	int r;
+
+	agent_settings_apply(s->config, is_said, a->d, a->arena, &a->run);
+	r = make_bootstrap(a, s, &bootstrap, &err);
+	if (r == 0)
+		r = agent_envoy_go(a->envoy, bootstrap, &env, &err);
+	json_decref(bootstrap);
+	if (r == 0)
+		return;
+	mt_log_error(
+		&scope, "Envoy cannot be started", MT_S("where", err.path), MT_S("error", err.msg));
+	mt_daemon_stop(a->d);
+}
+
+/* Once, when there is a certificate to ask with (or none is needed). */
+static int ask_settings(struct agent *a, struct mt_err *err)
+{
+	const char *id = NULL;
+	int r;
+
+	if (a->start)
+		return 0;
+	if ((r = pilot_id(a, &id, err)) < 0)
+		return r;
+	return agent_start_ask(
+		&(struct agent_start_opts){
+			.report = { .loop = mt_daemon_loop(a->d),
+				.env = a->env,
+				.pilot_addr = a->o->pilot_addr,
+				.pilot_id = id,
+				.identity = a->tls ? mt_ident_slot(a->ident) : NULL,
+				.node = &a->node,
+				.group = a->o->workload_group },
+			.state = mt_daemon_state(a->d),
+			.wait_ns = a->o->start_wait,
+			.own = a->own,
+			.done = on_settings,
+			.ctx = a },
+		&a->start, err);
+}
+
 static int run_start(struct mt_daemon *d, void *self, struct mt_err *err)
 {
 	struct agent *a = self;
 
 	(void)d;
-	(void)err;
-	if (!a->tls)
-		agent_envoy_go(a->envoy);
-	return 0;
+	return a->tls ? 0 : ask_settings(a, err);
 }
 
 static void on_envoy_gone(void *ctx)
@@ -185,6 +273,7 @@ static void run_stop(struct mt_daemon *d, void *self)
 {
 	struct agent *a = self;
 
+	agent_start_free(MT_TAKE(a->start));
 	agent_report_drain(a->report);
 	agent_envoy_stop(a->envoy, on_envoy_gone, mt_daemon_loop(d));
 	mt_loop_run(mt_daemon_loop(d));
@@ -196,6 +285,7 @@ static void on_identity(void *ctx, const struct mt_ident_event *ev)
 {
 	struct agent *a = ctx;
 	struct mt_metrics *m = mt_daemon_metrics(a->d);
+	struct mt_err err = { 0 };
 	char until[32];
 
 	if (!ev->identity) {
@@ -215,7 +305,9 @@ static void on_identity(void *ctx, const struct mt_ident_event *ev)
 		(double)(ev->identity->not_after_ns / MT_NS_PER_SEC));
 	mt_daemon_ready(a->d, "identity", true, NULL);
 	agent_sds_set(a->sds, ev->identity);
-	agent_envoy_go(a->envoy);
+	if (ask_settings(a, &err) < 0)
+		mt_log_error(&scope, "Pilot cannot be asked", MT_S("where", err.path),
+			MT_S("error", err.msg));
 }
 
 static int identity_start(struct mt_daemon *d, void *self, struct mt_err *err)

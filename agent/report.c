@@ -237,23 +237,23 @@ static void on_health(void *ctx, enum agent_health health, const char *reason)
 
 /* ---- start and stop ---- */
 
-static int make_node(struct agent_report *r, struct mt_err *err)
+int agent_report_node(
+	const struct agent_report_opts *o, struct mt_arena *a, Core__Node **ret, struct mt_err *err)
 {
-	struct agent_bootstrap b = { .node = r->o.node,
-		.pilot_addr = r->o.pilot_addr,
-		.pilot_id = r->o.pilot_id,
+	struct agent_bootstrap b = { .node = o->node,
+		.pilot_addr = o->pilot_addr,
+		.pilot_id = o->pilot_id,
 		.admin_addr = "",
-		.credentials = r->o.credentials_dirs.n > 0,
+		.credentials = o->credentials_dirs.n > 0,
 		.version = mt_version() };
 	struct mt_diags diags = { 0 };
 	json_t *j = agent_bootstrap_node(&b);
 
-	r->node = j ? (Core__Node *)mt_pb_from_json(
-			      &core__node__descriptor, j, "node", r->arena, &diags)
-		    : NULL;
+	*ret = j ? (Core__Node *)mt_pb_from_json(&core__node__descriptor, j, "node", a, &diags)
+		 : NULL;
 	json_decref(j);
 	mt_diags_clear(&diags);
-	return r->node ? 0 : mt_fail(err, MT_INVALID, NULL, "the workload cannot be described");
+	return *ret ? 0 : mt_fail(err, MT_INVALID, NULL, "the workload cannot be described");
 }
 
 int agent_report_start(
@@ -266,7 +266,7 @@ int agent_report_start(
 	mt_ref_init(&r->ref);
 	r->o = *o;
 	r->arena = mt_arena_new(0);
-	if ((code = make_node(r, err)) < 0 ||
+	if ((code = agent_report_node(&r->o, r->arena, &r->node, err)) < 0 ||
 		(code = mt_rpc_channel_new(o->env, o->pilot_addr,
 			 &(struct mt_rpc_channel_opts){
 				 .identity = o->identity, .server_ids = o->pilot_id ? ids : NULL },

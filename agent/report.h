@@ -6,6 +6,7 @@
 #include "common/pki/identity.h"
 #include "common/rpc/rpc.h"
 #include "common/run/loop.h"
+#include "envoy/config/core/v3/core.pb-c.h"
 
 struct agent_report;
 
@@ -26,4 +27,7 @@ int agent_report_start(
 	const struct agent_report_opts *o, struct agent_report **ret, struct mt_err *err);
 /* The workload goes away: it is unhealthy from now on, whatever the probe finds. NULL allowed. */
 void agent_report_drain(struct agent_report *r);
+/* The node of the proxy beside the workload. */
+int agent_report_node(const struct agent_report_opts *o, struct mt_arena *a, Core__Node **ret,
+	struct mt_err *err);
 void agent_report_stop(struct agent_report *r); /* NULL allowed */

@@ -26,6 +26,7 @@
 #include "common/base/vec.h"
 #include "common/schema/pb.h"
 #include "meltemi/agent/v1/agent.pb-c.h"
+#include "pilot/agents_start.h"
 #include "pilot/agents_state.h"
 #include "pilot/push/admit.h"
 
@@ -242,6 +243,16 @@ static void replace_text(char **at, const char *text)
 	*at = *text ? mt_strdup(text) : NULL;
 }
 
+static void tell_start(struct pilot *p, const struct pilot_proxy *x, const struct mt_object *group,
+	struct mt_buf *reply)
+{
+	MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
+	Mtagent__ReportResponse out = MTAGENT__REPORT_RESPONSE__INIT;
+
+	pilot_start_answer(p, x, group, a, &out);
+	mt_pb_pack(&out.base, reply);
+}
+
 static int take_report(struct pilot_agents *as, const Mtagent__ReportRequest *m,
 	const struct mt_rpc_peer *peer, struct mt_buf *reply, struct mt_err *err)
 {
@@ -259,7 +270,9 @@ static int take_report(struct pilot_agents *as, const Mtagent__ReportRequest *m,
 		r = mt_fail(err, MT_LIMIT, NULL, "%d agents report already", AGENTS_MAX);
 	else if (group)
 		r = may_join(group, proxy, peer, err);
-	if (r < 0) {
+	if (r < 0 || m->starting) {
+		if (r == 0)
+			tell_start(as->p, proxy, group, reply);
 		pilot_proxy_unref(proxy);
 		return r;
 	}

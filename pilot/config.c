@@ -30,6 +30,7 @@ static const enum mt_kind_id kinds[] = {
 	MT_KIND_MESH_CONFIG,
 	MT_KIND_TELEMETRY,
 	MT_KIND_ENVOY_FILTER,
+	MT_KIND_PROXY_CONFIG,
 };
 
 /* ---- worlds ---- */

@@ -46,6 +46,11 @@ const void *mt_daemon_options(const struct mt_daemon *d)
 	return d->values;
 }
 
+bool mt_daemon_said(const struct mt_daemon *d, const char *option)
+{
+	return mt_options_said(d->options, option);
+}
+
 struct mt_metrics *mt_daemon_metrics(struct mt_daemon *d)
 {
 	return d->metrics;

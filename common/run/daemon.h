@@ -56,6 +56,7 @@ int mt_daemon_main(const struct mt_daemon_desc *desc, int argc, char **argv);
 
 struct mt_loop *mt_daemon_loop(struct mt_daemon *d);
 const void *mt_daemon_options(const struct mt_daemon *d);
+bool mt_daemon_said(const struct mt_daemon *d, const char *option); /* not just its default */
 struct mt_metrics *mt_daemon_metrics(struct mt_daemon *d);
 struct mt_state *mt_daemon_state(struct mt_daemon *d); /* STATE/<name>; opened before components */
 struct mt_http_server *mt_daemon_monitor(struct mt_daemon *d); /* add routes to it in start */

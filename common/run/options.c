@@ -321,6 +321,14 @@ size_t mt_options_rest(const struct mt_options *o, const char *const **ret_v)
 	return o->rest.n;
 }
 
+bool mt_options_said(const struct mt_options *o, const char *name)
+{
+	for (size_t i = 0; i < o->n; i++)
+		if (strcmp(o->rows[i].name, name) == 0)
+			return strcmp(o->slots[i].source, "default") != 0;
+	return false;
+}
+
 json_t *mt_options_json(const struct mt_options *o)
 {
 	json_t *all = json_array();

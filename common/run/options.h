@@ -63,6 +63,8 @@ struct mt_options; /* owns the strings and knows each value's source */
 int mt_options_parse(const char *program, const char *usage, const struct mt_opt *rows, size_t n,
 	void *values, int argc, char **argv, struct mt_options **ret, struct mt_err *err);
 void mt_options_free(struct mt_options *o);
+/* Somebody set it: it is not just the default. name: of the row. */
+bool mt_options_said(const struct mt_options *o, const char *name);
 size_t mt_options_rest(const struct mt_options *o, const char *const **ret_v);
 json_t *mt_options_json(const struct mt_options
 		*o); /* [{name, value, source}], secrets not masked: none are options */

@@ -57,6 +57,7 @@ static const unsigned ops[] = {
 	[TO(HTTP_ROUTE)] = PLACED,
 	[TO(CLUSTER)] = WHOLE,
 	[TO(EXTENSION_CONFIG)] = BIT(ADD),
+	[TO(BOOTSTRAP)] = BIT(MERGE),
 };
 
 bool mt_patch_can(Nw__EnvoyFilter__ApplyTo to, Nw__EnvoyFilter__Patch__Operation op)

@@ -5,7 +5,8 @@
 #include "common/schema/pb_merge.h"
 #include "istio/networking/v1alpha3/envoy_filter.pb-c.h"
 
-/* The message that a patch of this kind changes, NULL when there is none. */
+/* The message that a patch of this kind changes, NULL when there is none (BOOTSTRAP: the agent merges
+ * JSON). */
 const ProtobufCMessageDescriptor *mt_patch_type(Nw__EnvoyFilter__ApplyTo to);
 /* A patch's value as that message. Extensions of unknown types become TypedStructs; unknown fields of
  * known messages are faults, with paths from path on. NULL: faulty, or the kind has no message. */

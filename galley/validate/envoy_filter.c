@@ -72,14 +72,26 @@ static void object_match(const struct check *c, const char *path,
 	}
 }
 
+/* The agent merges it when it starts a proxy: Envoy alone knows whether it is right. */
+static void bootstrap(const struct check *c, const char *path, const Nw__EnvoyFilter__Patch *p)
+{
+	if (!p || !mt_patch_can(TO(BOOTSTRAP), p->operation))
+		fault(c, at(c, "%s.patch.operation", path),
+			"is not MERGE, which BOOTSTRAP has alone");
+	else if (!p->value || !p->value->n_fields)
+		fault(c, at(c, "%s.patch.value", path), "is missing");
+	else
+		remark(c, at(c, "%s.applyTo", path),
+			"takes effect when the agent starts a proxy next");
+}
+
 static void patch(
 	const struct check *c, const char *path, const Nw__EnvoyFilter__EnvoyConfigObjectPatch *p)
 {
 	Nw__EnvoyFilter__Patch__Operation op = p->patch ? p->patch->operation : OP(INVALID);
 
 	if (p->apply_to == TO(BOOTSTRAP)) {
-		remark(c, at(c, "%s.applyTo", path),
-			"has no effect: the agent writes the bootstrap");
+		bootstrap(c, path, p->patch);
 		return;
 	}
 	if (!mt_patch_type(p->apply_to)) {

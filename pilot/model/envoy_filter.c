@@ -77,11 +77,17 @@ static void add_patch(struct pilot_index *ix, struct patches *all, struct pilot_
 	p.op = c->patch ? c->patch->operation : NW__ENVOY_FILTER__PATCH__OPERATION__INVALID;
 	p.where = c->patch ? c->patch->filter_class : 0;
 	p.target = target_of(&p);
+	if (p.to == NW__ENVOY_FILTER__APPLY_TO__BOOTSTRAP && mt_patch_can(p.to, p.op) &&
+		c->patch->value) {
+		p.value = &c->patch->value->base;
+		pilot_note_add(ix->arena, &ix->notes, p.id, PILOT_NOTE_IGNORED, p.path,
+			"takes effect when the agent starts a proxy next");
+		mt_vec_apush(ix->arena, all, p);
+		return;
+	}
 	if (!mt_patch_type(p.to) || p.context == NW__ENVOY_FILTER__PATCH_CONTEXT__WAYPOINT) {
 		pilot_note_add(ix->arena, &ix->notes, p.id, PILOT_NOTE_IGNORED, p.path,
-			p.to == NW__ENVOY_FILTER__APPLY_TO__BOOTSTRAP
-				? "the bootstrap is written by the agent, before there are patches"
-				: "there is nothing of this kind to change");
+			"there is nothing of this kind to change");
 		return;
 	}
 	if (p.where && p.op != NW__ENVOY_FILTER__PATCH__OPERATION__ADD)
@@ -255,4 +261,18 @@ void pilot_world_patch_idle(
 		mt_arena_printf(a, "changes nothing: there is no %s as the match says",
 			or_empty(mt_patch_kind_name(p->to))),
 		PILOT_NOTE_BUILT };
+}
+
+size_t pilot_world_bootstrap(const struct pilot_world *w, const struct pilot_proxy *x,
+	struct mt_arena *a, Google__Protobuf__Struct ***ret)
+{
+	const struct pilot_index *ix = w->ix;
+	Google__Protobuf__Struct **v = MT_ANEWN(a, Google__Protobuf__Struct *, ix->npatches + 1);
+	size_t n = 0;
+	for (size_t i = 0; i < ix->npatches; i++)
+		if (ix->patches[i].to == NW__ENVOY_FILTER__APPLY_TO__BOOTSTRAP &&
+			pilot_patch_selects(&ix->patches[i], x))
+			v[n++] = (Google__Protobuf__Struct *)(uintptr_t)ix->patches[i].value;
+	*ret = v;
+	return n;
 }

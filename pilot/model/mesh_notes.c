@@ -118,10 +118,10 @@ static void proxy_parts(struct pilot_index *ix, const Mesh__ProxyConfig *c)
 			"gateways have the settings of an edge: say the others one by one");
 	if (s && s->listener_connection_limit)
 		note(ix, "spec.defaultConfig.connectionSettings.listenerConnectionLimit",
-			"is a runtime value of Envoy's: a patch of the bootstrap");
+			"is a runtime value: envoy.resource_limits.listener.NAME.connection_limit");
 	if (s && s->global_downstream_connection_limit)
 		note(ix, "spec.defaultConfig.connectionSettings.globalDownstreamConnectionLimit",
-			"is of the bootstrap");
+			"takes effect when the agent starts a proxy next");
 	if (c->tracing && c->tracing->tls_settings)
 		note(ix, "spec.defaultConfig.tracing.tlsSettings",
 			"spans go in plaintext: name a provider whose service has a rule with TLS");

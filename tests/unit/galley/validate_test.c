@@ -228,7 +228,7 @@ static const struct {
 		"" },
 	{ "EnvoyFilter",
 		"{configPatches: [{applyTo: BOOTSTRAP, patch: {operation: MERGE, value: {x: 1}}}]}",
-		"~spec.configPatches[0].applyTo: has no effect: the agent writes the bootstrap\n" },
+		"~spec.configPatches[0].applyTo: takes effect when the agent starts a proxy next\n" },
 	{ "EnvoyFilter",
 		"{filters: [{}, {filterName: envoy.buffer, filterType: HTTP, filterConfig: {bad: 1}, insertPosition: {index: AFTER}}, {filterName: mine, filterType: HTTP, filterConfig: {a: 1}}]}",
 		"spec.filters[0].filterName: is missing\n"
