@@ -1,8 +1,10 @@
-/* Resolution DYNAMIC_DNS: a wildcard host whose names the proxy resolves itself, when a request asks for
- * one. A filter resolves the request's host and keeps it in a cache; the cluster connects to what the
- * cache says. Both name the cache with the same settings, else Envoy refuses the second. */
+/* Resolution DYNAMIC_DNS: a wildcard host whose names the proxy resolves itself, when a request (its host)
+ * or a TLS connection (its server name) asks for one. A filter resolves the name and keeps it in a cache;
+ * the cluster connects to what the cache says. All name the cache with the same settings, else Envoy
+ * refuses the second. */
 #include "envoy/extensions/clusters/dynamic_forward_proxy/v3/dynamic_forward_proxy.pb-c.h"
 #include "envoy/extensions/filters/http/dynamic_forward_proxy/v3/dynamic_forward_proxy.pb-c.h"
+#include "envoy/extensions/filters/network/sni_dynamic_forward_proxy/v3/sni_dynamic_forward_proxy.pb-c.h"
 #include "pilot/filter/filter.h"
 
 /* Names come from requests: without a bound they would fill the memory. */
@@ -31,6 +33,29 @@ const ProtobufCMessage *pilot_filter_dynamic_dns(
 	m->dns_cache_config = cache(in->j);
 	*ret_name = "envoy.filters.http.dynamic_forward_proxy";
 	return &m->base;
+}
+
+bool pilot_dynamic_dns_has(const struct pilot_service *s, uint32_t port)
+{
+	enum pilot_protocol p = s->ports[port].protocol;
+	return s->resolution == PILOT_RES_DYNAMIC_DNS &&
+		(pilot_protocol_is_http(p) || pilot_protocol_is_tls(p));
+}
+
+void pilot_dynamic_dns_chain(struct pilot_job *j, Listener__FilterChain *c,
+	const struct pilot_service *s, uint32_t port)
+{
+	if (!pilot_dynamic_dns_has(s, port) || !pilot_protocol_is_tls(s->ports[port].protocol))
+		return;
+	Snidfp__FilterConfig *m = pb_new(j->a, snidfp__filter_config);
+	m->dns_cache_config = cache(j);
+	m->port_specifier_case = SNIDFP__FILTER_CONFIG__PORT_SPECIFIER_PORT_VALUE;
+	m->port_value = s->ports[port].number;
+	pb_add(j->a, c, filters, NULL);
+	for (size_t i = c->n_filters - 1; i > 0; i--)
+		c->filters[i] = c->filters[i - 1];
+	c->filters[0] = pb_filter(
+		j->a, "envoy.filters.network.sni_dynamic_forward_proxy", &m->base);
 }
 
 void pilot_dynamic_dns_cluster(struct pilot_job *j, Cluster__Cluster *c)

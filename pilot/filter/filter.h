@@ -32,7 +32,12 @@ const ProtobufCMessage *pilot_fault_config(struct pilot_job *j, const Nw__HTTPFa
 const ProtobufCMessage *pilot_cors_config(struct pilot_job *j, const Nw__CorsPolicy *c);
 extern const char pilot_fault_name[], pilot_cors_name[], pilot_mixer_name[];
 
-/* The cluster of a service with resolution DYNAMIC_DNS: it resolves what requests ask for. */
+/* A port of a service with resolution DYNAMIC_DNS, of a protocol that tells which name is meant. */
+bool pilot_dynamic_dns_has(const struct pilot_service *s, uint32_t port);
+/* Where it is one for TLS: the server name of a connection is resolved first. */
+void pilot_dynamic_dns_chain(struct pilot_job *j, Listener__FilterChain *c,
+	const struct pilot_service *s, uint32_t port);
+/* The cluster of such a port: it resolves what is asked for. */
 void pilot_dynamic_dns_cluster(struct pilot_job *j, Cluster__Cluster *c);
 
 /* HTTP under the mesh's TLS, on a port of which nobody says what it speaks: what the sender offers

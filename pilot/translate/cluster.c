@@ -224,11 +224,11 @@ static Cluster__Cluster *build_outbound(
 		pilot_alpn_cluster(j, c);
 	pilot_policy_wrap(j, c, &pol);
 	pilot_cluster_mesh(j, c, ref);
-	if (s->resolution == PILOT_RES_DYNAMIC_DNS && pilot_protocol_is_http(port->protocol))
+	if (pilot_dynamic_dns_has(s, ref->port))
 		pilot_dynamic_dns_cluster(j, c);
 	else if (s->resolution == PILOT_RES_DYNAMIC_DNS)
 		pilot_job_note(j, s->id, PILOT_NOTE_IGNORED, "spec.resolution",
-			"DYNAMIC_DNS needs HTTP: port %u goes where its connections were going",
+			"DYNAMIC_DNS needs HTTP or TLS: port %u goes where its connections were going",
 			port->number);
 	pilot_prov_add(j, s->id);
 	for (size_t i = 0; dr && i < dr->nids; i++)

@@ -32,6 +32,24 @@ static bool applies(const struct pilot_l4_ctx *c, const struct at *m)
 		(!*m->ns || strcmp(m->ns, j->p->ns) == 0);
 }
 
+/* The first destination's: a connection has one name. */
+static void dynamic_dns(
+	const struct pilot_l4_ctx *c, Listener__FilterChain *fc, Nw__RouteDestination **route, size_t n)
+{
+	struct pilot_job *j = c->c->j;
+	const Nw__Destination *d = n ? route[0]->destination : NULL;
+	const char *host;
+	int svc = d ? pilot_job_service(j, d->host, c->vs->obj->ns, &host) : -1;
+	if (svc < 0)
+		return;
+	const struct pilot_service *s = j->ix->svcs[svc];
+	int k = d->port     ? pilot_service_port(s, (uint16_t)d->port->number)
+		: s->nports == 1 ? 0
+				 : pilot_service_port(s, c->port);
+	if (k >= 0)
+		pilot_dynamic_dns_chain(j, fc, s, (uint32_t)k);
+}
+
 static void chain(const struct pilot_l4_ctx *c, const struct at *m, struct pilot_chain_on *on,
 	Nw__RouteDestination **route, size_t n)
 {
@@ -43,6 +61,7 @@ static void chain(const struct pilot_l4_ctx *c, const struct at *m, struct pilot
 		? pilot_dest_cluster(j, route[0]->destination, c->vs, on->path, c->port)
 		: NULL;
 	pilot_chain_protocol(j, fc, c->protocol, c->stat, one);
+	dynamic_dns(c, fc, route, n);
 	fc->transport_socket = c->socket;
 	on->id = c->vs->id;
 	on->dst = m->ndst ? m->dst : c->cidr;

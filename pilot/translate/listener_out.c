@@ -292,6 +292,7 @@ static void target_chains(struct pilot_chains *c, const struct pilot_out_listene
 	Listener__FilterChain *fc =
 		pilot_chain_new(j, "", pilot_tcp_filter(j, f, cluster, cluster));
 	pilot_chain_protocol(j, fc, at.protocol, cluster, cluster);
+	pilot_dynamic_dns_chain(j, fc, s, t->port);
 	pilot_chains_add(c,
 		&(struct pilot_chain_on){ .id = s->id,
 			.path = "spec.ports",

@@ -5,12 +5,14 @@ import http.client
 import http.server
 import json
 import socket
+import ssl
 import subprocess
 import threading
 
 import pytest
 
 from mesh import DOMAIN, Envoy, Mesh
+from mesh_tls import make_ca, make_cert
 from netns import Namespace
 from routes import obj
 from test_random import Loopback
@@ -343,6 +345,79 @@ def test_names_and_sockets(world):
     world.expect("240.1.0.2", "four", "six", what="both addresses of the name")
     world.expect("240.1.0.3", "six", what="the address that answers")
     world.expect("240.1.0.4", "socket", what="the socket")
+
+
+class Secure:
+    """A TLS server that says which name it was asked for."""
+
+    def __init__(self, address, port, cert):
+        self.asked = None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*[str(p) for p in cert])
+        context.sni_callback = self.ask
+        self.server = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address
+                                           else socket.AF_INET)
+        threading.Thread(target=self.accept, args=(context,), daemon=True).start()
+
+    def ask(self, _sock, name, _context):
+        self.asked = name
+
+    def accept(self, context):
+        while True:
+            try:
+                conn, _ = self.server.accept()
+            except OSError:
+                return
+            try:
+                with context.wrap_socket(conn, server_side=True) as s:
+                    s.sendall(str(self.asked).encode())
+                    s.unwrap()
+            except OSError:
+                pass
+
+    def close(self):
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.server.close()
+
+
+def test_names_that_tls_asks_for(world):
+    """DYNAMIC_DNS on a TLS port: wherever a connection was going, it goes to its server name; by a rule
+    that leads there too."""
+    port, ca = 9443, make_ca(world.tmp / "ca")
+    cert = make_cert(world.tmp / "cert", "far", ca, ["a.localhost", "b.localhost", "c.example"])
+    for address in ("127.0.0.1", "::1"):
+        world.servers.append(Secure(address, port, cert))
+
+    def tls_entry(name, host, resolution):
+        return obj("ServiceEntry", name, {
+            "hosts": [host], "location": "MESH_EXTERNAL", "resolution": resolution,
+            "ports": [{"number": port, "name": "tls", "protocol": "TLS"}]})
+    world.apply(tls_entry("wild", "*.localhost", "DYNAMIC_DNS"))
+    context = ssl.create_default_context(cafile=str(ca[0]))
+
+    def asks(name):
+        with socket.socket(socket.AF_INET) as s:
+            s.settimeout(10)
+            s.bind((CLIENT[4], 0))
+            s.connect(("240.5.0.1", port))
+            with context.wrap_socket(s, server_hostname=name) as tls:
+                return tls.recv(100).decode()
+    for name in ("a.localhost", "b.localhost"):
+        world.mesh.eventually(lambda name=name: not_refused(lambda: asks(name)) == name, 20,
+                              what=f"to {name}")
+    with pytest.raises(OSError):
+        asks("c.example")  # no service has it
+    # A service that goes on to where the connection was going (nobody is there), and a rule to the other.
+    door = tls_entry("door", "b.localhost", "NONE")
+    world.apply(tls_entry("wild", "*.localhost", "DYNAMIC_DNS"), door)
+    world.mesh.eventually(lambda: "b.localhost" != not_refused(lambda: asks("b.localhost")), 20,
+                          what="the nearer name")
+    world.apply(tls_entry("wild", "*.localhost", "DYNAMIC_DNS"), door,
+                obj("VirtualService", "door", {"hosts": ["b.localhost"], "tls": [
+                    {"match": [{"sniHosts": ["b.localhost"]}],
+                     "route": [{"destination": {"host": "*.localhost"}}]}]}))
+    world.mesh.eventually(lambda: not_refused(lambda: asks("b.localhost")) == "b.localhost", 20,
+                          what="by the rule")
 
 
 def test_a_gateway_of_both_families(world):
