@@ -55,6 +55,9 @@ const char *pilot_mixer_report_cluster(struct pilot_job *j); /* NULL: no reports
 Cluster__Cluster *pilot_mixer_cluster(struct pilot_job *j, const char *name);
 /* Facts about the destination for a check: NULL when there is no check here. svc may be NULL. */
 const ProtobufCMessage *pilot_mixer_inbound(struct pilot_job *j, const struct pilot_inbound *in);
+/* The same for reports, in the route. */
+void pilot_mixer_inbound_tag(
+	struct pilot_job *j, const struct pilot_inbound *in, Route__Route *route);
 const ProtobufCMessage *pilot_mixer_service(
 	struct pilot_job *j, const struct pilot_service *svc, const char *host, uint16_t port);
 /* Access logs: HTTP and TCP. */

@@ -12,8 +12,9 @@
  *   destination.labels.KEY for each label, context.reporter.kind (inbound or outbound)
  *
  * A report says the same in its log's name, in the form of common/expr/wire.h: that is sent once a
- * stream. Outbound, the service is the upstream cluster's name, and the workload what the endpoint's
- * metadata says of it, in the custom tag `destination`, in the same form.
+ * stream. The service and the labels, which may change while connections last, an HTTP report has in the
+ * custom tag `destination`, in the same form, from the route's metadata. Outbound, the service is the
+ * upstream cluster's name, and the workload what the endpoint's metadata says of it, in that tag.
  *
  * Who the source is: `x-meltemi-workload`, set by the source's own proxy from its environment
  * (MELTEMI_WORKLOAD), so that all proxies of a class keep equal routes. It overwrites what the
@@ -133,6 +134,14 @@ static void service_facts(struct pilot_job *j, struct facts *f, const struct pil
 	fact(j, f, "destination.port", mt_arena_printf(j->a, "%u", port));
 }
 
+static void label_facts(struct pilot_job *j, struct facts *f)
+{
+	for (size_t i = 0; i < j->p->nlabels; i++)
+		fact(j, f, mt_arena_printf(j->a, "destination.labels.%s", j->p->labels[i].key),
+			j->p->labels[i].value);
+}
+
+/* Those that stay the same for as long as the proxy runs. */
 static void workload_facts(struct pilot_job *j, struct facts *f)
 {
 	const struct pilot_proxy *p = j->p;
@@ -148,9 +157,6 @@ static void workload_facts(struct pilot_job *j, struct facts *f)
 					  j->mesh->trust_domain, p->ns, p->service_account));
 	fact(j, f, "destination.workload.name", p->workload);
 	fact(j, f, "destination.workload.namespace", p->ns);
-	for (size_t i = 0; i < p->nlabels; i++)
-		fact(j, f, mt_arena_printf(j->a, "destination.labels.%s", p->labels[i].key),
-			p->labels[i].value);
 }
 
 static void inbound_facts(struct pilot_job *j, struct facts *f, const struct pilot_inbound *in)
@@ -161,6 +167,7 @@ static void inbound_facts(struct pilot_job *j, struct facts *f, const struct pil
 	else if (in)
 		fact(j, f, "destination.port", mt_arena_printf(j->a, "%u", in->port));
 	workload_facts(j, f);
+	label_facts(j, f);
 }
 
 static int fact_cmp(const void *a, const void *b)
@@ -208,60 +215,95 @@ const ProtobufCMessage *pilot_mixer_service(
 
 /* ---- reports ---- */
 
+static char *wire(struct pilot_job *j, struct facts *f)
+{
+	struct mt_buf b = { 0 };
+	if (f->n > 1)
+		qsort(f->v, f->n, sizeof(*f->v), fact_cmp);
+	for (size_t i = 0; i < f->n; i++)
+		mt_wire_add(&b, f->v[i].key, f->v[i].value);
+	char *text = mt_arena_strdup(j->a, mt_buf_str(&b));
+	mt_buf_clear(&b);
+	return text;
+}
+
 /* What is the same for all entries of a listener stands in the log's name, which is sent once a
- * stream. */
-static char *log_name(const struct pilot_filter_in *in)
+ * stream; for HTTP without what may change while the listener stays, see pilot_mixer_inbound_tag(). */
+static char *log_name(const struct pilot_filter_in *in, bool http)
 {
 	struct pilot_job *j = in->j;
 	struct facts f = { 0 };
-	struct mt_buf b = { 0 };
-	if (in->at == PILOT_AT_INBOUND)
-		inbound_facts(j, &f, in->inbound);
-	else
+	if (in->at != PILOT_AT_INBOUND) {
 		fact(j, &f, "context.reporter.kind", "outbound");
-	if (f.n > 1)
-		qsort(f.v, f.n, sizeof(*f.v), fact_cmp);
-	for (size_t i = 0; i < f.n; i++)
-		mt_wire_add(&b, f.v[i].key, f.v[i].value);
-	char *name = mt_arena_strdup(j->a, mt_buf_str(&b));
-	mt_buf_clear(&b);
-	return name;
+	} else if (http) {
+		fact(j, &f, "context.reporter.kind", "inbound");
+		if (in->inbound)
+			fact(j, &f, "destination.port",
+				mt_arena_printf(j->a, "%u", in->inbound->port));
+		workload_facts(j, &f);
+	} else {
+		inbound_facts(j, &f, in->inbound);
+	}
+	return wire(j, &f);
 }
 
-/* What the endpoint that was chosen says of itself (pilot/translate/endpoint.c). */
-static Etracing__CustomTag *destination_tag(struct pilot_job *j)
+static const char tag_key[] = "destination";
+
+void pilot_mixer_inbound_tag(
+	struct pilot_job *j, const struct pilot_inbound *in, Route__Route *route)
+{
+	struct facts f = { 0 };
+	if (!pilot_mixer_report_cluster(j) || j->mesh->spec->disable_mixer_http_reports)
+		return;
+	if (in->svc) { /* its name follows from its host */
+		fact(j, &f, "destination.service.host", in->svc->hostname);
+		fact(j, &f, "destination.service.namespace", in->svc->ns);
+	}
+	label_facts(j, &f);
+	if (f.n)
+		pb_metadata_add(j->a, &route->metadata, "istio", tag_key, wire(j, &f));
+}
+
+/* What the endpoint that was chosen says of itself (pilot/translate/endpoint.c), or the route that was
+ * taken of the workload behind it. */
+static Etracing__CustomTag *destination_tag(struct pilot_job *j, bool route)
 {
 	Etracing__CustomTag *t = pb_new(j->a, etracing__custom_tag);
-	t->tag = pb_s("destination");
+	t->tag = pb_s(tag_key);
 	t->type_case = ETRACING__CUSTOM_TAG__TYPE_METADATA;
 	t->metadata = pb_new(j->a, etracing__custom_tag__metadata);
 	t->metadata->kind = pb_new(j->a, emeta__metadata_kind);
-	t->metadata->kind->kind_case = EMETA__METADATA_KIND__KIND_HOST;
-	t->metadata->kind->host = pb_new(j->a, emeta__metadata_kind__host);
+	if (route) {
+		t->metadata->kind->kind_case = EMETA__METADATA_KIND__KIND_ROUTE;
+		t->metadata->kind->route = pb_new(j->a, emeta__metadata_kind__route);
+	} else {
+		t->metadata->kind->kind_case = EMETA__METADATA_KIND__KIND_HOST;
+		t->metadata->kind->host = pb_new(j->a, emeta__metadata_kind__host);
+	}
 	t->metadata->metadata_key = pb_new(j->a, emeta__metadata_key);
 	t->metadata->metadata_key->key = pb_s("istio");
 	Emeta__MetadataKey__PathSegment *step = pb_new(j->a, emeta__metadata_key__path_segment);
 	step->segment_case = EMETA__METADATA_KEY__PATH_SEGMENT__SEGMENT_KEY;
-	step->key = pb_s("destination");
+	step->key = pb_s(tag_key);
 	pb_add(j->a, t->metadata->metadata_key, path, step);
 	return t;
 }
 
 static Grpclog__CommonGrpcAccessLogConfig *log_common(
-	const struct pilot_filter_in *in, const char *cluster)
+	const struct pilot_filter_in *in, const char *cluster, bool http)
 {
 	struct pilot_job *j = in->j;
 	Grpclog__CommonGrpcAccessLogConfig *c =
 		pb_new(j->a, grpclog__common_grpc_access_log_config);
-	c->log_name = log_name(in);
+	c->log_name = log_name(in, http);
 	c->grpc_service = pb_grpc(j->a, cluster, 0);
 	c->transport_api_version = CORE__API_VERSION__V3;
 	c->buffer_flush_interval = j->mesh->spec->report_batch_max_time
 		? pb_dur_dup(j->a, j->mesh->spec->report_batch_max_time)
 		: pb_dur(j->a, MT_NS_PER_SEC);
 	c->buffer_size_bytes = pb_u32(j->a, j->mesh->spec->disable_report_batch ? 0 : 16384);
-	if (in->at != PILOT_AT_INBOUND)
-		pb_add(j->a, c, custom_tags, destination_tag(j));
+	if (in->at != PILOT_AT_INBOUND || http)
+		pb_add(j->a, c, custom_tags, destination_tag(j, in->at == PILOT_AT_INBOUND));
 	return c;
 }
 
@@ -287,7 +329,7 @@ Accesslog__AccessLog *pilot_mixer_log_http(const struct pilot_filter_in *in)
 	if (!cluster || j->mesh->spec->disable_mixer_http_reports)
 		return NULL;
 	Grpclog__HttpGrpcAccessLogConfig *c = pb_new(j->a, grpclog__http_grpc_access_log_config);
-	c->common_config = log_common(in, cluster);
+	c->common_config = log_common(in, cluster, true);
 	for (size_t i = 0; i < MT_ARRAY_SIZE(request); i++)
 		pb_add(j->a, c, additional_request_headers_to_log, pb_s(request[i]));
 	for (size_t i = 0; i < MT_ARRAY_SIZE(response); i++)
@@ -302,7 +344,7 @@ Accesslog__AccessLog *pilot_mixer_log_tcp(const struct pilot_filter_in *in)
 	if (!cluster)
 		return NULL;
 	Grpclog__TcpGrpcAccessLogConfig *c = pb_new(in->j->a, grpclog__tcp_grpc_access_log_config);
-	c->common_config = log_common(in, cluster);
+	c->common_config = log_common(in, cluster, false);
 	return log_named(in->j, "envoy.access_loggers.tcp_grpc", &c->base);
 }
 

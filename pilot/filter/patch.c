@@ -75,7 +75,7 @@ static bool is_listener(const struct pilot_patch *p)
 static pilot_patch_context context_of(struct pilot_job *j, enum pilot_how how, const char *name)
 {
 	bool inbound = how == PILOT_HOW_CLUSTER_INBOUND || how == PILOT_HOW_LISTENER_IN ||
-		how == PILOT_HOW_LISTENER_VIRTUAL_IN ||
+		how == PILOT_HOW_LISTENER_VIRTUAL_IN || how == PILOT_HOW_ROUTE_INBOUND ||
 		(how == PILOT_HOW_CLUSTER_FIXED && mt_str_prefix(name, "Inbound"));
 	if (j->p->type == PILOT_ROUTER)
 		return IN(GATEWAY);
@@ -126,11 +126,9 @@ static bool concerns(
 	case PILOT_HOW_VHOST:
 	case PILOT_HOW_VHOST_APART:
 	case PILOT_HOW_PATCHED: return false;
-	case PILOT_HOW_ROUTE: return pilot_patch_is_route(p) && pilot_patch_in(p, context);
-	default:
-		return pilot_patch_in(p, context) &&
-			(is_listener(p) ||
-				(context == IN(SIDECAR_INBOUND) && pilot_patch_is_route(p)));
+	case PILOT_HOW_ROUTE:
+	case PILOT_HOW_ROUTE_INBOUND: return pilot_patch_is_route(p) && pilot_patch_in(p, context);
+	default: return pilot_patch_in(p, context) && is_listener(p);
 	}
 }
 
@@ -190,7 +188,8 @@ void pilot_patch_plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan
 	bool inbound = t == PILOT_CLUSTERS_INBOUND || t == PILOT_LISTENERS_INBOUND;
 	pilot_apply_to to = cluster ? TO(CLUSTER) : TO(LISTENER);
 	size_t n = 0;
-	if (!j->npatches || t == PILOT_ENDPOINTS || t == PILOT_ROUTES || t == PILOT_VIRTUAL_HOSTS)
+	if (!j->npatches || t == PILOT_ENDPOINTS || t == PILOT_ROUTES ||
+		t == PILOT_ROUTES_INBOUND || t == PILOT_VIRTUAL_HOSTS)
 		return;
 	for (size_t i = 0; i < plan->n; i++)
 		if (!removed(j, &plan->v[i], to))
@@ -211,7 +210,8 @@ void pilot_patch_built(struct pilot_job *j, const struct pilot_item *it, Protobu
 	pilot_patch_context context = context_of(j, how, it->name);
 	bool own = false;
 	if (!j->npatches || how == PILOT_HOW_ENDPOINTS || how == PILOT_HOW_ROUTE ||
-		how == PILOT_HOW_VHOST || how == PILOT_HOW_VHOST_APART || how == PILOT_HOW_PATCHED)
+		how == PILOT_HOW_ROUTE_INBOUND || how == PILOT_HOW_VHOST ||
+		how == PILOT_HOW_VHOST_APART || how == PILOT_HOW_PATCHED)
 		return;
 	if (!is_cluster(how)) {
 		bool any = false;

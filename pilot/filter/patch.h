@@ -36,9 +36,8 @@ void pilot_patch_route_header(
 void pilot_patch_vhosts(struct pilot_job *j, struct pilot_route_ref *rc);
 void pilot_patch_vhost(
 	struct pilot_job *j, const struct pilot_vhost_ref *ref, Route__VirtualHost *v);
-/* All of it, on a route configuration that stands inside a listener. */
-void pilot_patch_routes_inline(
-	struct pilot_job *j, const struct pilot_patch_routes *at, Route__RouteConfiguration *m);
+/* All of it, on the route configuration of an inbound port. */
+void pilot_patch_routes_inbound(struct pilot_job *j, uint16_t port, Route__RouteConfiguration *m);
 bool pilot_patch_is_route(const struct pilot_patch *p);
 
 /* ---- shared ---- */

@@ -196,25 +196,6 @@ static void http_filters(
 	}
 }
 
-static void inline_routes(const struct place *at, Listener__FilterChain *c)
-{
-	struct pilot_job *j = at->j;
-	const Listener__FilterChainMatch *fm = c->filter_chain_match;
-	struct pilot_patch_routes where = { .context = at->context,
-		.port = fm && fm->destination_port ? (uint16_t)fm->destination_port->value
-						   : at->port };
-	for (size_t i = 0; i < c->n_filters; i++) {
-		Hcm__HttpConnectionManager *m = open_hcm(j, c->filters[i]);
-		if (!m ||
-			m->route_specifier_case !=
-				HCM__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG)
-			continue;
-		where.name = m->route_config->name;
-		pilot_patch_routes_inline(j, &where, m->route_config);
-		c->filters[i]->typed_config = mt_pb_any(j->a, &m->base);
-	}
-}
-
 static void one_chain(const struct place *at, const struct pilot_patch *p, Listener__FilterChain *c)
 {
 	struct pilot_patch_list l = { (ProtobufCMessage ***)&c->filters, &c->n_filters, true };
@@ -301,18 +282,13 @@ static struct place place_of(
 void pilot_patch_listener(struct pilot_job *j, pilot_patch_context context, Listener__Listener *l)
 {
 	struct place at = place_of(j, context, l);
-	bool routes = false;
 	for (size_t i = 0; i < j->npatches; i++) {
 		const struct pilot_patch *p = j->patches[i];
-		if (!pilot_patch_in(p, context))
+		if (!pilot_patch_in(p, context) || pilot_patch_is_route(p))
 			continue;
-		if (pilot_patch_is_route(p))
-			routes = true;
-		else if (p->to != TO(CLUSTER) && p->to != TO(EXTENSION_CONFIG) && is_meant(&at, p))
+		if (p->to != TO(CLUSTER) && p->to != TO(EXTENSION_CONFIG) && is_meant(&at, p))
 			one_patch(&at, p, l);
 	}
-	for (size_t i = 0; routes && i < l->n_filter_chains; i++)
-		inline_routes(&at, l->filter_chains[i]);
 }
 
 bool pilot_patch_listener_item(

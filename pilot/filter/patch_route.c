@@ -1,8 +1,7 @@
 /* Patches of route configurations, virtual hosts and routes.
  *
- * A route configuration that travels by itself is a header and virtual hosts, each planned and built
- * alone: so virtual hosts are added and removed in the plan. One that stands inside an inbound listener
- * is whole, and everything happens at once. */
+ * An outbound route configuration is a header and virtual hosts, each planned and built alone: so virtual
+ * hosts are added and removed in the plan. An inbound one is whole, and everything happens at once. */
 #include <string.h>
 
 #include "common/base/hash.h"
@@ -211,14 +210,20 @@ void pilot_patch_vhosts(struct pilot_job *j, struct pilot_route_ref *rc)
 	}
 }
 
-void pilot_patch_routes_inline(
-	struct pilot_job *j, const struct pilot_patch_routes *at, Route__RouteConfiguration *m)
+void pilot_patch_routes_inbound(struct pilot_job *j, uint16_t port, Route__RouteConfiguration *m)
 {
+	const struct pilot_patch_routes at = {
+		.context = IN(SIDECAR_INBOUND), .name = m->name, .port = port
+	};
+	bool own = false;
 	for (size_t i = 0; i < j->npatches; i++) {
 		const struct pilot_patch *p = j->patches[i];
 		size_t n = 0;
-		if (!rc_meant(at, p))
+		if (!rc_meant(&at, p))
 			continue;
+		if (!own)
+			pilot_patch_own(j, &m->base);
+		own = true;
 		if (p->to == TO(ROUTE_CONFIGURATION) && is_merge(p))
 			pilot_patch_merge(j, p, &m->base);
 		if (p->to != TO(VIRTUAL_HOST))
@@ -237,6 +242,6 @@ void pilot_patch_routes_inline(
 		pb_add(j->a, m, virtual_hosts, (Route__VirtualHost *)pilot_patch_value(j, p));
 		pilot_patch_hit(j, p);
 	}
-	for (size_t k = 0; k < m->n_virtual_hosts; k++)
-		vhost(j, at, m->virtual_hosts[k]);
+	for (size_t k = 0; own && k < m->n_virtual_hosts; k++)
+		vhost(j, &at, m->virtual_hosts[k]);
 }

@@ -240,11 +240,15 @@ static bool has_ingress(const struct pilot_world *w, const struct pilot_proxy *p
 	return sc && sc->spec->n_ingress;
 }
 
+bool pilot_class_own_inbound_routes(const struct pilot_world *w)
+{
+	return w->ix->mesh.mixer_check || w->ix->mesh.mixer_report;
+}
+
 bool pilot_class_own_inbound(const struct pilot_world *w, const struct pilot_proxy *p)
 {
-	const struct pilot_mesh *m = &w->ix->mesh;
 	/* A server without a proxy asks for its own addresses. */
-	return p->none || p->type == PILOT_PROXYLESS || m->mixer_check || m->mixer_report ||
+	return p->none || p->type == PILOT_PROXYLESS || pilot_class_own_inbound_routes(w) ||
 		has_ingress(w, p);
 }
 
@@ -278,5 +282,7 @@ void pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, 
 	finish(&b, common, a, &ret[PILOT_CLUSTERS_INBOUND]);
 	key_inbound(&b, w, p, a, pilot_class_own_inbound(w, p));
 	finish(&b, common, a, &ret[PILOT_LISTENERS_INBOUND]);
+	key_inbound(&b, w, p, a, pilot_class_own_inbound_routes(w));
+	finish(&b, common, a, &ret[PILOT_ROUTES_INBOUND]);
 	mt_buf_clear(&b);
 }

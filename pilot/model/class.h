@@ -17,6 +17,7 @@ enum pilot_table {
 	PILOT_LISTENERS,         /* outbound (sidecar), servers (gateway) */
 	PILOT_LISTENERS_INBOUND, /* shared by replicas; with captureMode NONE per proxy */
 	PILOT_ROUTES,
+	PILOT_ROUTES_INBOUND, /* shared by replicas; always whole */
 	PILOT_VIRTUAL_HOSTS, /* of the routes, for proxies that take them as resources of their own */
 	PILOT_TABLES
 };
@@ -29,6 +30,9 @@ struct pilot_class_key {
 /* Do inbound listeners of the proxy have something of it alone in them (addresses that they bind, facts
  * that travel to Mixer)? Else replicas share them. */
 bool pilot_class_own_inbound(const struct pilot_world *w, const struct pilot_proxy *p);
+
+/* The same for its inbound routes: facts for Mixer alone. */
+bool pilot_class_own_inbound_routes(const struct pilot_world *w);
 
 void pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a,
 	struct pilot_class_key ret[PILOT_TABLES]);

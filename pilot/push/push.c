@@ -50,6 +50,7 @@ static const char *const table_names[PILOT_TABLES] = {
 	[PILOT_ROUTES] = "routes",
 	[PILOT_VIRTUAL_HOSTS] = "virtual_hosts",
 	[PILOT_LISTENERS_INBOUND] = "listeners_inbound",
+	[PILOT_ROUTES_INBOUND] = "routes_inbound",
 };
 
 struct push {

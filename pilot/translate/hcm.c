@@ -35,17 +35,10 @@ Listener__Filter *pilot_hcm_filter(struct pilot_job *j, const struct pilot_hcm *
 	struct mt_arena *a = j->a;
 	Hcm__HttpConnectionManager *m = pb_new(a, hcm__http_connection_manager);
 	m->stat_prefix = pb_s(h->stat_prefix);
-	if (h->rds) {
-		Hcm__Rds *rds = pb_new(a, hcm__rds);
-		rds->config_source = pb_ads(a);
-		rds->route_config_name = pb_s(h->rds);
-		m->route_specifier_case = HCM__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_RDS;
-		m->rds = rds;
-	} else {
-		m->route_specifier_case =
-			HCM__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG;
-		m->route_config = h->routes;
-	}
+	m->rds = pb_new(a, hcm__rds);
+	m->rds->config_source = pb_ads(a);
+	m->rds->route_config_name = pb_s(h->rds);
+	m->route_specifier_case = HCM__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_RDS;
 	bool gateway = h->f.at == PILOT_AT_GATEWAY;
 	m->use_remote_address = pb_bool(a, gateway);
 	if (gateway) /* nobody outside is trusted: what only the mesh may say is dropped */

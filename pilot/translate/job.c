@@ -299,6 +299,7 @@ static void plan(struct pilot_job *j, enum pilot_table t, struct pilot_plan *ret
 	case PILOT_ENDPOINTS: pilot_plan_endpoints(j, &p); break;
 	case PILOT_LISTENERS: pilot_plan_listeners(j, &p); break;
 	case PILOT_LISTENERS_INBOUND: pilot_plan_listeners_inbound(j, &p); break;
+	case PILOT_ROUTES_INBOUND: pilot_plan_routes_inbound(j, &p); break;
 	case PILOT_ROUTES:
 		p.n = p.cap = pilot_job_routes(j)->n;
 		p.v = mt_arena_memdup(j->a, j->routes->v, p.n * sizeof(*p.v));
@@ -375,6 +376,7 @@ void pilot_build(struct pilot_job *j, const struct pilot_item *it, struct pilot_
 		pilot_prov_add(j, j->mesh->id);
 		b.msg = pilot_build_listener(j, it);
 		break;
+	case PILOT_HOW_ROUTE_INBOUND: b.msg = pilot_build_route_inbound(j, it); break;
 	case PILOT_HOW_ROUTE: b.msg = pilot_build_route(j, it); break;
 	case PILOT_HOW_PATCHED: b.msg = pilot_patch_added(j, it->what); break;
 	case PILOT_HOW_VHOST_APART: b.msg = pilot_build_vhost_apart(j, it); break;

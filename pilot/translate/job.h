@@ -105,6 +105,7 @@ enum pilot_how {
 	PILOT_HOW_LISTENER_IN,      /* struct pilot_inbound */
 	PILOT_HOW_LISTENER_GATEWAY, /* struct pilot_gw_port */
 	PILOT_HOW_ROUTE,            /* struct pilot_route_ref */
+	PILOT_HOW_ROUTE_INBOUND,    /* struct pilot_inbound */
 	PILOT_HOW_VHOST,            /* struct pilot_vhost_ref */
 	PILOT_HOW_VHOST_APART,      /* struct pilot_item of the host */
 	PILOT_HOW_PATCHED,          /* struct pilot_patch, whose value it is */

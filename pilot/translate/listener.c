@@ -105,11 +105,8 @@ static uint64_t inbound_fp(const struct pilot_inbound *in)
 	return mt_hash_mix(h, in->svc_port);
 }
 
-/* What of the proxy alone stands in its inbound listeners. */
-static uint64_t proxy_fp(const struct pilot_job *j)
+uint64_t pilot_proxy_fp(const struct pilot_job *j)
 {
-	if (!pilot_class_own_inbound(j->w, j->p))
-		return 0;
 	uint64_t h = mt_hash_mix(mt_hash_str(j->p->id), mt_hash_str(j->p->workload));
 	h = mt_hash_mix(h, mt_hash_str(j->p->service_account));
 	for (size_t i = 0; i < j->p->nips; i++)
@@ -119,6 +116,11 @@ static uint64_t proxy_fp(const struct pilot_job *j)
 			mt_hash_mix(mt_hash_str(j->p->labels[i].key),
 				mt_hash_str(j->p->labels[i].value)));
 	return h;
+}
+
+static uint64_t proxy_fp(const struct pilot_job *j)
+{
+	return pilot_class_own_inbound(j->w, j->p) ? pilot_proxy_fp(j) : 0;
 }
 
 void pilot_plan_listeners(struct pilot_job *j, struct pilot_plan *p)

@@ -8,6 +8,11 @@
 
 void pilot_plan_listeners(struct pilot_job *j, struct pilot_plan *p);
 void pilot_plan_listeners_inbound(struct pilot_job *j, struct pilot_plan *p);
+/* Of what inbound resources may say of the proxy alone. */
+uint64_t pilot_proxy_fp(const struct pilot_job *j);
+/* The routes of HTTP chains of inbound listeners, each named as its port's cluster. */
+void pilot_plan_routes_inbound(struct pilot_job *j, struct pilot_plan *p);
+ProtobufCMessage *pilot_build_route_inbound(struct pilot_job *j, const struct pilot_item *it);
 ProtobufCMessage *pilot_build_listener(struct pilot_job *j, const struct pilot_item *it);
 
 /* A port of a service behind an outbound listener. */
@@ -100,8 +105,7 @@ uint64_t pilot_l4_fp(struct pilot_job *j, const struct pilot_vs *vs);
 struct pilot_hcm {
 	struct pilot_filter_in f;
 	const char *stat_prefix;
-	const char *rds;
-	Route__RouteConfiguration *routes; /* inline, when rds is NULL */
+	const char *rds; /* name of its route configuration */
 	bool h2_only;
 	bool mtls;
 };

@@ -13,43 +13,6 @@
 #include "pilot/translate/listener.h"
 #include "pilot/translate/tls.h"
 
-static Route__RouteConfiguration *inbound_routes(
-	struct pilot_job *j, const struct pilot_inbound *in)
-{
-	struct mt_arena *a = j->a;
-	Route__RouteAction *act = pb_new(a, route__route_action);
-	act->cluster_specifier_case = ROUTE__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
-	act->cluster = pb_s(in->cluster);
-	act->timeout = pb_dur(a, 0);
-	Route__Route *r = pb_new(a, route__route);
-	r->name = pb_s("default");
-	r->match = pb_new(a, route__route_match);
-	r->match->path_specifier_case = ROUTE__ROUTE_MATCH__PATH_SPECIFIER_PREFIX;
-	r->match->prefix = pb_s("/");
-	r->action_case = ROUTE__ROUTE__ACTION_ROUTE;
-	r->route = act;
-	r->decorator = pb_new(a, route__decorator);
-	r->decorator->operation = mt_arena_printf(a, "%s:%u/*",
-		in->svc ? in->svc->hostname : "inbound", in->svc ? in->svc_port : in->port);
-	Route__VirtualHost *v = pb_new(a, route__virtual_host);
-	v->name = mt_arena_printf(a, "inbound|http|%u", in->port);
-	pb_add(a, v, domains, pb_s("*"));
-	pb_add(a, v, routes, r);
-	const ProtobufCMessage *facts = pilot_mixer_inbound(j, in);
-	if (facts) {
-		Route__VirtualHost__TypedPerFilterConfigEntry *e =
-			pb_new(a, route__virtual_host__typed_per_filter_config_entry);
-		e->key = pb_s(pilot_mixer_name);
-		e->value = mt_pb_any(a, facts);
-		pb_add(a, v, typed_per_filter_config, e);
-	}
-	Route__RouteConfiguration *rc = pb_new(a, route__route_configuration);
-	rc->name = pb_s(in->cluster);
-	rc->validate_clusters = pb_bool(a, false);
-	pb_add(a, rc, virtual_hosts, v);
-	return rc;
-}
-
 /* The Sidecar's TLS for who comes without the mesh's own. */
 static Core__TransportSocket *own_tls(
 	struct pilot_job *j, const struct pilot_inbound *in, bool http)
@@ -73,7 +36,7 @@ static Listener__FilterChain *chain(
 	Listener__Filter *filter;
 	if (http) {
 		struct pilot_hcm h = { .f = f,
-			.routes = inbound_routes(j, in),
+			.rds = in->cluster,
 			.mtls = tls,
 			.stat_prefix = mt_arena_printf(j->a, "inbound_%s_%u",
 				in->bind && !mt_str_prefix(in->bind, "unix://") ? in->bind

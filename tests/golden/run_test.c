@@ -196,6 +196,7 @@ static const struct {
 	{ PILOT_LISTENERS, "listeners" },
 	{ PILOT_LISTENERS_INBOUND, "listeners" },
 	{ PILOT_ROUTES, "routes" },
+	{ PILOT_ROUTES_INBOUND, "routes" },
 };
 
 /* NULL on failure. */
