@@ -228,6 +228,8 @@ static json_t *resource_json(
 		"bytes", (json_int_t)res->bytes, "objects",
 		page_objects_json(w, res->prov, res->nprov));
 	json_t *vhosts = vhosts_json(w, res->name);
+	if (!vhosts && strcmp(member, "routes") == 0)
+		vhosts = json_array(); /* an inbound one, of which the objects above are all */
 	if (vhosts)
 		json_object_set_new(j, "virtualHosts", vhosts);
 	if (w->whole) {
