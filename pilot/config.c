@@ -244,6 +244,8 @@ static void registry_changed(
 static void tell_registries(struct pilot *p, const struct mt_feed_change *c)
 {
 	const struct mt_object *o = c->new ? c->new : c->old;
+	struct mt_err why = { 0 };
+	char title[600];
 
 	for (size_t i = 0; i < p->nregistries; i++) {
 		const struct pilot_registry_ops *ops = p->registries[i]->ops;
@@ -251,15 +253,19 @@ static void tell_registries(struct pilot *p, const struct mt_feed_change *c)
 		if (ops->object)
 			registry_changed(p, p->registries[i],
 				ops->object(p->registries[i], c, &p->eps, &err));
-		if (err.code < 0) {
-			char title[600];
-			mt_log_error(&scope, "object not usable, what was there before stays",
-				MT_S("object", mt_object_title(o, title, sizeof(title))),
-				MT_S("path", err.path), MT_S("why", err.msg));
-			mt_metric_add(mt_daemon_metrics(p->d), METRIC_pilot_config_errors, 1,
-				o->kind->kind);
-		}
+		if (err.code < 0)
+			why = err;
 	}
+	mt_object_title(o, title, sizeof(title));
+	mt_free(mt_map_del(p->unusable, title));
+	if (why.code >= 0)
+		return;
+	struct pilot_unusable *u = MT_NEW(struct pilot_unusable);
+	*u = (struct pilot_unusable){ pilot_ids_of(p->ids, o), why };
+	mt_map_put(p->unusable, title, u);
+	mt_log_error(&scope, "object not usable, what was there before stays",
+		MT_S("object", title), MT_S("path", why.path), MT_S("why", why.msg));
+	mt_metric_add(mt_daemon_metrics(p->d), METRIC_pilot_config_errors, 1, o->kind->kind);
 }
 
 static void object_changed(struct pilot *p, const struct mt_feed_change *c)
@@ -391,6 +397,7 @@ int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err)
 
 	struct mt_err lost = { 0 };
 	p->ids = pilot_ids_new();
+	p->unusable = mt_map_new();
 	p->inforce = pilot_inforce_new(p->ids, p->opts->domain, mt_daemon_state(d), &lost);
 	if (lost.code < 0)
 		mt_log_error(&scope, "which generations were in force is not known",
@@ -445,6 +452,7 @@ void pilot_config_stop(struct mt_daemon *d, void *self)
 	pilot_endpoints_changes_clear(&p->eps);
 	for (size_t i = 0; i < p->nregistries; i++)
 		p->registries[i]->ops->close(p->registries[i]);
+	mt_map_free(p->unusable, mt_free);
 	pilot_inforce_free(p->inforce);
 	pilot_ids_free(p->ids);
 }

@@ -28,6 +28,37 @@ static void add_translated(
 	mt_vec_push(l, s);
 }
 
+static void add_left_out(const struct pilot_world *w, struct pilot_said_list *l)
+{
+	for (size_t i = 0; i < pilot_world_nservices(w); i++) {
+		const struct pilot_endpoints *eps;
+		const struct pilot_service *s = pilot_world_service(w, i, &eps);
+		for (size_t k = 0; k < eps->nleft_out; k++) {
+			const struct pilot_left_out *o = &eps->left_out[k];
+			struct pilot_note *n = MT_ANEW(l->a, struct pilot_note);
+			*n = (struct pilot_note){ o->id, PILOT_NOTE_IGNORED, o->path,
+				mt_arena_printf(l->a, "no endpoint of %s: %s", s->hostname, o->why),
+				0 };
+			const struct pilot_said one = { .note = n };
+			mt_vec_push(l, one);
+		}
+	}
+}
+
+static void add_unusable(const struct pilot *p, struct pilot_said_list *l)
+{
+	for (struct mt_map_it it = { 0 }; mt_map_next(p->unusable, &it);) {
+		const struct pilot_unusable *u = it.value;
+		struct pilot_note *n = MT_ANEW(l->a, struct pilot_note);
+		*n = (struct pilot_note){ u->id, PILOT_NOTE_INVALID, u->err.path,
+			mt_arena_printf(l->a, "cannot be used, what was there before stays: %s",
+				u->err.msg),
+			0 };
+		const struct pilot_said one = { .note = n };
+		mt_vec_push(l, one);
+	}
+}
+
 void pilot_said(const struct pilot *p, const struct push_proxy *x, struct pilot_said_list *ret)
 {
 	const struct pilot_world *w = push_current(p->push);
@@ -38,6 +69,10 @@ void pilot_said(const struct pilot *p, const struct push_proxy *x, struct pilot_
 		const struct pilot_said s = { .note = &pilot_world_notes(w)->v[i] };
 		mt_vec_push(&l, s);
 	}
+	if (w && !x)
+		add_left_out(w, &l);
+	if (!x)
+		add_unusable(p, &l);
 	push_each_note(p->push, x, l.a, add_translated, &l);
 	if (l.n > 1)
 		qsort(l.v, l.n, sizeof(*l.v), said_cmp);

@@ -2,6 +2,8 @@
  * The one source of /debug/status, /debug/push_status and /debug/notes.
  *
  *   world         found while it was built: true for every proxy
+ *   endpoints     of a service, that could not be made (struct pilot_left_out)
+ *   registries    an object that one of them cannot use
  *   translation   found while resources were planned and built for a class of proxies, and kept with
  *                 them (push/notes.c): gone when they are
  *

@@ -1,6 +1,7 @@
 /* The daemon: what its components share. Everything on the loop thread. */
 #pragma once
 
+#include "common/base/map.h"
 #include "common/feed/feed.h"
 #include "common/ident/daemon_identity.h"
 #include "common/rpc/rpc.h"
@@ -15,6 +16,11 @@
 
 enum { PILOT_REGISTRIES_MAX = 8 };
 
+struct pilot_unusable { /* an object whose newest generation a registry could not use */
+	uint32_t id;
+	struct mt_err err;
+};
+
 struct pilot {
 	struct mt_daemon *d;
 	const struct pilot_options *opts;
@@ -26,6 +32,7 @@ struct pilot {
 	struct pilot_inforce *inforce;
 	struct pilot_registry *registries[PILOT_REGISTRIES_MAX];
 	size_t nregistries;
+	struct mt_map *unusable; /* title -> struct pilot_unusable */
 	struct mt_feed *feed;
 	int64_t start_until_ns; /* until then the first world waits for Galley */
 	bool live;              /* ... and nothing of it is missing that Galley has */

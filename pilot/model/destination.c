@@ -209,6 +209,29 @@ static bool has_dns(const struct pilot_index *ix)
 	return false;
 }
 
+static int svc_host_cmp(const void *host, const void *svc)
+{
+	return strcmp(host, (*(const struct pilot_service *const *)svc)->hostname);
+}
+
+static bool has_service(const struct pilot_index *ix, const char *host)
+{
+	if (!pilot_host_is_wild(host))
+		return bsearch(host, ix->svcs, ix->nsvcs, sizeof(*ix->svcs), svc_host_cmp);
+	for (size_t i = 0; i < ix->nsvcs; i++)
+		if (pilot_host_covers(host, ix->svcs[i]->hostname))
+			return true;
+	return false;
+}
+
+/* written: a ServiceEntry may use a bare name. */
+static void note_nobody(struct pilot_index *ix, const struct dr_in *in, const char *written)
+{
+	if (!has_service(ix, in->host) && !has_service(ix, written))
+		pilot_note_add(ix->arena, &ix->notes, in->c.id, PILOT_NOTE_IGNORED, "spec.host",
+			"there is no service %s", in->host);
+}
+
 void pilot_index_destinations(struct pilot_index *ix, const struct pilot_world_in *in)
 {
 	struct pilot_config *c;
@@ -218,9 +241,9 @@ void pilot_index_destinations(struct pilot_index *ix, const struct pilot_world_i
 		ix->mesh.spec->locality_lb_setting->n_distribute;
 	for (size_t i = 0; i < n; i++) {
 		v[i].c = c[i];
-		v[i].host = pilot_host_resolve(ix->arena,
-			((const Nw__DestinationRule *)c[i].obj->spec)->host, c[i].obj->ns,
-			ix->mesh.domain);
+		const char *host = ((const Nw__DestinationRule *)c[i].obj->spec)->host;
+		v[i].host = pilot_host_resolve(ix->arena, host, c[i].obj->ns, ix->mesh.domain);
+		note_nobody(ix, &v[i], host);
 		local = pilot_destination_notes(ix, &c[i]) || local;
 	}
 	qsort(v, n, sizeof(*v), dr_in_cmp);

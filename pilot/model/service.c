@@ -188,6 +188,8 @@ void pilot_endpoints_done(struct pilot_endpoints *e)
 	uint64_t h = mt_hash_mix(e->n, e->nports);
 	for (size_t i = 0; i < e->n; i++)
 		h = mt_hash_mix(h, endpoint_hash(&e->v[i], e->nports));
+	for (size_t i = 0; i < e->nleft_out; i++)
+		h = mt_hash_mix(h, mt_hash_mix(e->left_out[i].id, mt_hash_str(e->left_out[i].why)));
 	e->hash = h;
 	collect_accounts(e);
 }

@@ -91,12 +91,19 @@ struct pilot_endpoint {
 	uint32_t id;          /* object behind it */
 };
 
+struct pilot_left_out {   /* what stands for no endpoint, though it should */
+	uint32_t id;      /* object */
+	const char *path; /* "spec.address" */
+	const char *why;
+};
 struct pilot_endpoints {
 	struct mt_ref ref;
 	struct mt_arena *arena;
 	struct pilot_endpoint *v;
 	size_t n;
 	size_t nports; /* length of each endpoint's ports */
+	struct pilot_left_out *left_out;
+	size_t nleft_out;
 	/* computed by pilot_endpoints_done(): */
 	uint64_t hash; /* of all endpoints */
 	const char *

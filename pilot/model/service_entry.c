@@ -103,6 +103,9 @@ static int convert_address(const Nw__ServiceEntry *e, const Nw__WorkloadEntry *w
 	struct mt_ip ip;
 	ep->unix_socket = mt_str_prefix(w->address, "unix://");
 	ep->address = mt_arena_strdup(a, w->address + (ep->unix_socket ? strlen("unix://") : 0));
+	if (!*w->address)
+		return mt_fail(err, MT_INVALID, path,
+			"has no address: what is reached by its network alone is no endpoint here");
 	if (ep->unix_socket && is_dns(e))
 		return mt_fail(err, MT_INVALID, path, "a Unix socket is not resolved");
 	if (!ep->unix_socket && !is_dns(e) && mt_ip_parse(ep->address, &ip) < 0)
@@ -178,6 +181,16 @@ static int workload_cmp(const void *a, const void *b)
 	return strcmp(x->obj->name, y->obj->name);
 }
 
+static void leave_out(struct pilot_endpoints *eps, uint32_t id, const struct mt_err *err)
+{
+	struct pilot_left_out *v = MT_ANEWN(eps->arena, struct pilot_left_out, eps->nleft_out + 1);
+	if (eps->nleft_out)
+		memcpy(v, eps->left_out, eps->nleft_out * sizeof(*v));
+	v[eps->nleft_out++] = (struct pilot_left_out){ id, mt_arena_strdup(eps->arena, err->path),
+		mt_arena_strdup(eps->arena, err->msg) };
+	eps->left_out = v;
+}
+
 /* One that cannot be used is left out: the others serve. */
 static void selected_endpoints(const struct mt_object *o, const struct pilot_workload *w, size_t n,
 	struct pilot_endpoints *eps)
@@ -194,8 +207,12 @@ static void selected_endpoints(const struct mt_object *o, const struct pilot_wor
 		struct pilot_endpoint *ep = &eps->v[eps->n];
 		const Nw__WorkloadEntry *spec = (const Nw__WorkloadEntry *)v[i]->obj->spec;
 		*ep = (struct pilot_endpoint){ 0 };
-		if (convert_endpoint(o, spec, v[i]->obj, "", eps->arena, ep, NULL) < 0)
+		struct mt_err err = { 0 };
+		if (convert_endpoint(o, spec, v[i]->obj, "spec.address", eps->arena, ep, &err) <
+			0) {
+			leave_out(eps, v[i]->id, &err);
 			continue;
+		}
 		ep->unhealthy = v[i]->unhealthy;
 		ep->id = v[i]->id;
 		if (!*ep->workload)
@@ -208,16 +225,24 @@ static int written_endpoints(
 	const struct mt_object *o, uint32_t id, struct pilot_endpoints *eps, struct mt_err *err)
 {
 	const Nw__ServiceEntry *e = (const Nw__ServiceEntry *)o->spec;
-	eps->n = e->n_endpoints;
-	eps->v = MT_ANEWN(eps->arena, struct pilot_endpoint, eps->n + 1);
-	for (size_t i = 0; i < eps->n; i++) {
+	eps->v = MT_ANEWN(eps->arena, struct pilot_endpoint, e->n_endpoints + 1);
+	for (size_t i = 0; i < e->n_endpoints; i++) {
 		char path[64];
+		struct pilot_endpoint *ep = &eps->v[eps->n];
+		struct mt_err why = { 0 };
 		snprintf(path, sizeof(path), "spec.endpoints[%zu].address", i);
-		int r = convert_endpoint(
-			o, e->endpoints[i], NULL, path, eps->arena, &eps->v[i], err);
-		if (r < 0)
+		int r = convert_endpoint(o, e->endpoints[i], NULL, path, eps->arena, ep, &why);
+		if (r < 0 && !*e->endpoints[i]->address) {
+			leave_out(eps, id, &why);
+			continue;
+		}
+		if (r < 0) {
+			if (err)
+				*err = why;
 			return r;
-		eps->v[i].id = id;
+		}
+		ep->id = id;
+		eps->n++;
 	}
 	return 0;
 }

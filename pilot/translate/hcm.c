@@ -74,6 +74,28 @@ Listener__Filter *pilot_tcp_filter(struct pilot_job *j, const struct pilot_filte
 	return tcp_done(j, f, t);
 }
 
+static uint64_t settings(struct pilot_job *j, const char *cluster)
+{
+	Tcpproxy__TcpProxy *t = pb_new(j->a, tcpproxy__tcp_proxy);
+	pilot_policy_tcp(j, t, cluster);
+	return mt_pb_hash(&t->base);
+}
+
+/* A filter has one idle time, longest life, hash and tunnel: those of the first. */
+static void weighted_settings(
+	struct pilot_job *j, Tcpproxy__TcpProxy *t, const struct pilot_vs *vs, const char *path)
+{
+	const Tcpproxy__TcpProxy__WeightedCluster *w = t->weighted_clusters;
+	uint64_t first = settings(j, w->clusters[0]->name);
+	for (size_t i = 1; i < w->n_clusters; i++)
+		if (settings(j, w->clusters[i]->name) != first)
+			pilot_job_note(j, vs->id, PILOT_NOTE_IGNORED, path,
+				"the TCP settings of %s (times, hash, tunnel) do not hold: those of "
+				"%s do for all",
+				w->clusters[i]->name, w->clusters[0]->name);
+	pilot_policy_tcp(j, t, w->clusters[0]->name);
+}
+
 Listener__Filter *pilot_tcp_route_filter(struct pilot_job *j, const struct pilot_filter_in *f,
 	const char *stat_prefix, Nw__RouteDestination **dst, size_t n, const struct pilot_vs *vs,
 	const char *path, uint16_t port)
@@ -98,6 +120,6 @@ Listener__Filter *pilot_tcp_route_filter(struct pilot_job *j, const struct pilot
 		return pilot_tcp_filter(j, f, stat_prefix, "BlackHoleCluster");
 	t->cluster_specifier_case = TCPPROXY__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS;
 	t->weighted_clusters = w;
-	pilot_policy_tcp(j, t, w->clusters[0]->name); /* of the first: a filter has one of each */
+	weighted_settings(j, t, vs, path);
 	return tcp_done(j, f, t);
 }

@@ -480,3 +480,40 @@ def test_gateway_tcp_and_tls(world):
     w.mesh.eventually(lambda: reached(f"{ip}:9444", hello("a.sec.example")) == "v1")
     assert reached(f"{ip}:9444", hello("b.sec.example")) == "v2"
     assert reached(f"{ip}:9444", hello("b.other.example")) is None
+
+
+def test_what_has_no_effect_is_said_on_its_object(world):
+    """A destination rule for nobody, settings that one filter cannot have twice, an endpoint without an
+    address; and no longer when it is put right."""
+    w = world
+
+    def objects(host, seconds, **entry):
+        return [
+            obj("DestinationRule", "stray", {"host": host}),
+            obj("DestinationRule", "pool", {"host": "sec.example", "trafficPolicy": {
+                "connectionPool": {"tcp": {"maxConnectionDuration": seconds}}}}),
+            obj("DestinationRule", "pool2", {"host": "db", "trafficPolicy": {
+                "connectionPool": {"tcp": {"maxConnectionDuration": "60s"}}}}),
+            obj("ServiceEntry", "roam", {
+                "hosts": ["roam.example"], "location": "MESH_INTERNAL", "resolution": "STATIC",
+                "ports": [{"number": 9080, "name": "http", "protocol": "HTTP"}],
+                "workloadSelector": {"labels": {"app": "roam"}}}),
+            obj("WorkloadEntry", "far", {"labels": {"app": "roam"}, **entry}),
+            vs("split", hosts=["db"], tcp=[{"route": [
+                {"destination": {"host": "db", "port": {"number": 9081}}, "weight": 50},
+                {"destination": {"host": "sec.example", "port": {"number": TLS_PORT}},
+                 "weight": 50}]}])]
+
+    def said():
+        page = http_request(w.mesh.monitor["pilot"], "/debug/status").json()["objects"]
+        return {(o["kind"], o["name"]): [n["path"] for n in o["notes"]] for o in page
+                if o["name"] in ("stray", "split", "far")}
+
+    w.rules([{"route": [to("v1")]}], *objects("nobody", "50s", network="elsewhere"))
+    w.mesh.eventually(lambda: said() == {
+        ("DestinationRule", "stray"): ["spec.host"], ("VirtualService", "split"): ["spec.tcp[0]"],
+        ("WorkloadEntry", "far"): ["spec.address"]}, what="each has its note")
+    w.rules([{"route": [to("v1")]}], *objects("ratings", "60s", address="127.0.0.1"))
+    w.mesh.eventually(lambda: said() == {
+        ("DestinationRule", "stray"): [], ("VirtualService", "split"): [],
+        ("WorkloadEntry", "far"): []}, what="nothing is to be said")
