@@ -1,178 +1,24 @@
-"""Destination rules, field by field: connection pools, outlier detection, warming up, budgets, seen at
-backends that say which connection a request came by. What balances and where is in test_policy.py.
-Once in each protocol variant."""
+"""Destination rules, field by field: connection pools, protocols, limits and budgets, port-level settings,
+policies of subsets, seen at backends that say which connection a request came by. What balances and
+where is in test_policy.py, what is unfit in test_outliers.py. Once in each protocol variant."""
 import ctypes
-import http.server
 import json
 import os
 import socket
 import threading
 import time
-import urllib.parse
 
 import grpc
 import pytest
 
-from mesh import DOMAIN, SERVICE_PORT, TCP_PORT, Mesh
-from routes import obj, vs
+from destinations import OTHER_PORT, World, host_of, once, pool, rule, variants
+from mesh import SERVICE_PORT
+from routes import vs
 from util import http_request, wait_for
-
-OTHER_PORT = 9083
-
-
-def host_of(name):
-    return f"{name}.default.{DOMAIN}"
-
-
-def cluster_of(name, port=SERVICE_PORT):
-    return f"outbound|{port}||{host_of(name)}"
-
-
-def rule(name, **policy):
-    return obj("DestinationRule", name, {"host": name, "trafficPolicy": policy})
-
-
-def pool(http=None, **tcp):
-    return {"connectionPool": {**({"tcp": tcp} if tcp else {}), **({"http": http} if http else {})}}
-
-
-class Backend:
-    """Answers by which connection a request came; `status` is what it answers; ?delay=SECONDS."""
-
-    def __init__(self, ip, name):
-        self.name, self.status, self.seen, self.connections = name, 200, 0, set()
-        outer, lock = self, threading.Lock()
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self):
-                super().setup()
-                outer.connections.add(self.client_address[1])
-
-            def finish(self):
-                outer.connections.discard(self.client_address[1])
-                super().finish()
-
-            def do_GET(self):  # pylint: disable=invalid-name
-                q = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
-                with lock:
-                    outer.seen += 1
-                time.sleep(float(q.get("delay", 0)))
-                body = json.dumps({"name": name, "connection": self.client_address[1]}).encode()
-                self.send_response(int(q.get("status", outer.status)))
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            request_queue_size, daemon_threads = 128, True
-
-            def handle_error(self, request, client_address):
-                pass  # a client that goes away is no fault
-
-        self.server = Server((ip, 0), Handler)
-        self.ip, self.port = ip, self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-class World:
-    """client -> web (a, b, c, d: of the test itself), shop (behind a sidecar), and whatever a test has."""
-
-    def __init__(self, net, tmp, apps, protocol):
-        m = self.mesh = Mesh(net, tmp, apps, protocol=protocol)
-        self.net = net
-        m.tcp_targets["client-v1"] = {"db"}
-        self.client = m.workload("client")
-        self.client.more_egress.append({
-            "port": {"number": OTHER_PORT, "protocol": "HTTP", "name": "other"},
-            "bind": self.client.inner, "captureMode": "NONE", "hosts": ["./*"]})
-        self.shop = m.workload("shop")
-        self.web = {n: Backend(net.ip(), n) for n in "abcd"}
-        m.apply("rules", [self.service("web", *self.web.values()),
-                          self.service("db", protocol="TCP")])
-        m.start()
-
-    def service(self, name, *backends, protocol="HTTP", ports=None):
-        """A service whose endpoints are backends or (address, port)."""
-        at = [(b.ip, b.port) if isinstance(b, Backend) else b for b in backends]
-        ports = ports or [TCP_PORT if protocol == "TCP" else SERVICE_PORT]
-        return obj("ServiceEntry", name, {
-            "hosts": [host_of(name)], "location": "MESH_INTERNAL", "resolution": "STATIC",
-            "ports": [{"number": p, "name": f"p{p}", "protocol": protocol} for p in ports],
-            "endpoints": [{"address": ip, "ports": {f"p{p}": port for p in ports}}
-                          for ip, port in at]})
-
-    def rules(self, *objects, web="abcd", db=()):
-        self.mesh.apply("rules", [self.service("web", *(self.web[n] for n in web)),
-                                  self.service("db", *db, protocol="TCP"), *objects])
-
-    def get(self, name="web", path="/", **kw):
-        return self.client.get(host_of(name), path, **kw)
-
-    def connections(self, n, name="web", **kw):
-        """The connections by which n requests came, one after the other."""
-        replies = [self.get(name, **kw) for _ in range(n)]
-        assert all(r.status == 200 for r in replies), replies
-        return [r.json()["connection"] for r in replies]
-
-    def who(self, n=1, **kw):
-        return [self.get(**kw).json()["name"] for _ in range(n)]
-
-    def stat(self, name, service="web", port=SERVICE_PORT):
-        return self.client.envoy.stats(f"{service}.*{name}").get(
-            f"cluster.{cluster_of(service, port)}.{name}", 0)
-
-    def policy(self, name="web", port=SERVICE_PORT):
-        """The cluster as Envoy has it, as text."""
-        return json.dumps(self.client.envoy.resources("cluster").get(cluster_of(name, port), ""))
-
-    def in_force(self, text, name="web"):
-        self.mesh.eventually(lambda: text in self.policy(name), what=f"{text} of {name}")
-
-    def ejected(self):
-        """The backends of web that outlier detection put aside."""
-        by_port = {b.port: n for n, b in self.web.items()}
-        doc = self.client.envoy.get("/clusters?format=json").json()
-        hosts = next(c.get("host_statuses", []) for c in doc["cluster_statuses"]
-                     if c["name"] == cluster_of("web"))
-        return {by_port.get(h["address"]["socket_address"]["port_value"], "nobody") for h in hosts
-                if h["health_status"].get("failed_outlier_check")}
-
-    def at_once(self, n, name="web", path="/"):
-        """The replies to n requests that are sent together."""
-        replies = []
-        threads = [threading.Thread(target=lambda: replies.append(self.get(name, path)))
-                   for _ in range(n)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        assert len(replies) == n
-        return replies
-
-    def close(self):
-        self.mesh.stop()
-        for b in self.web.values():
-            b.close()
-
-
-def once(test):
-    """For a test that takes its time: in one variant, how a cluster came makes no difference to it."""
-    test.once = True
-    return test
 
 
 def pytest_generate_tests(metafunc):
-    metafunc.parametrize("world", ["delta"] if hasattr(metafunc.function, "once") else
-                         ["delta", "sotw"], indirect=True, scope="module")
+    variants(metafunc)
 
 
 @pytest.fixture(scope="module")
@@ -566,130 +412,25 @@ def test_port_level_settings(world):
     assert len(set(w.connections(6, "two"))) == 1
 
 
-# --- who is fit ---
-
-def outliers(**o):
-    return rule("web", loadBalancer={"simple": "ROUND_ROBIN"}, outlierDetection={
-        "interval": "0.1s", "baseEjectionTime": "300s", "maxEjectionPercent": 100, **o})
-
-
-def fresh(w, *objects, wait, **kw):
-    """Rules in force, nobody put aside, each backend asked."""
-    w.rules(*objects, **kw)
-    w.in_force(wait)
-    for b in w.web.values():
-        b.status = 200
-    w.mesh.eventually(lambda: not w.ejected() and len(set(w.who(8))) == len(kw.get("web", "abcd")),
-                      what="all serve")
-
-
-def test_errors_of_a_gateway(world):
-    """consecutiveGatewayErrors counts 502, 503 and 504 alone; consecutive5xxErrors every 5xx, five
-    where nothing is said, none with 0."""
+def test_policy_of_a_subset(world):
+    """A subset's parts are its own, the other parts are the rule's."""
     w = world
-    fresh(w, outliers(consecutiveGatewayErrors=2, consecutive5xxErrors=0), wait="ailure\": 2")
-    w.web["a"].status = 500
-    assert w.who(40).count("a") == 10 and not w.ejected()
-    w.web["a"].status = 502
-    w.mesh.eventually(lambda: set(w.who(12)) == set("bcd") and w.ejected() == {"a"},
-                      what="a is put aside")
-    fresh(w, outliers(consecutive5xxErrors=3), wait="5xx\": 3")
-    w.web["b"].status = 500
-    w.mesh.eventually(lambda: w.who(8) and w.ejected() == {"b"}, what="b is put aside")
-    fresh(w, outliers(consecutiveGatewayErrors=50), wait="ailure\": 50")
-    w.web["c"].status = 500
-    w.mesh.eventually(lambda: w.who(8) and w.ejected() == {"c"}, what="five 5xx put c aside")
+    at = w.service("parts", w.web["a"])
+    at["spec"]["endpoints"][0]["labels"] = {"version": "v1"}
+    limit = pool(http={"maxRequestsPerConnection": 1})
+    parts = rule("parts", **limit)
+    parts["spec"]["subsets"] = [
+        {"name": "own", "labels": {"version": "v1"}, "trafficPolicy": pool(connectTimeout="3s")},
+        {"name": "same", "labels": {"version": "v1"},
+         "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}}]
 
+    def to(subset):
+        return {"match": [{"uri": {"prefix": f"/{subset}"}}],
+                "route": [{"destination": {"host": "parts", "subset": subset}}]}
+    w.rules(at, parts, vs("parts", [to("own"), to("same"), {
+        "route": [{"destination": {"host": "parts"}}]}]))
 
-def test_errors_of_its_own(world):
-    """splitExternalLocalOriginErrors: connections that fail count apart, by
-    consecutiveLocalOriginFailures."""
-    w = world
-    nobody = (w.net.ip(), 9)
-    own = {"consecutive5xxErrors": 0, "consecutiveLocalOriginFailures": 3}
-
-    def apply(split):
-        w.mesh.apply("rules", [
-            w.service("web", w.web["a"], w.web["b"], nobody),
-            outliers(**own, splitExternalLocalOriginErrors=split)])
-    apply(False)
-    w.mesh.eventually(lambda: f"{nobody[0]}:9" in w.client.envoy.endpoints(cluster_of("web")) and
-                      "outlier" in w.policy() and "split" not in w.policy())
-    fails = w.stat("upstream_cx_connect_fail")
-    w.mesh.eventually(lambda: w.get() and w.stat("upstream_cx_connect_fail") > fails + 8)
-    assert not w.ejected()  # they are errors like the server's, which do not count here
-    apply(True)
-    w.in_force("split_external_local_origin_errors")
-    w.web["a"].status = 503
-    for _ in range(12):
-        w.get()
-    w.mesh.eventually(lambda: w.get() and w.ejected() == {"nobody"}, what="nobody is put aside")
-    assert w.stat("outlier_detection.ejections_enforced_consecutive_local_origin_failure") == 1
-
-
-@once
-def test_how_many_are_put_aside(world):
-    """maxEjectionPercent: at most so many at once, at least one."""
-    w = world
-    fresh(w, outliers(consecutive5xxErrors=1, maxEjectionPercent=50), wait="ion_percent\": 50")
-    for n in "abc":
-        w.web[n].status = 500
-    w.mesh.eventually(lambda: w.who(8) and len(w.ejected()) == 2, what="two of three")
-    out = w.ejected()
-    # The third bad one has to go on. (Envoy gathers what it learns of its hosts for a second.)
-    w.mesh.eventually(lambda: set(w.who(20)) == set("abcd") - out, what="the others serve")
-    assert w.ejected() == out < set("abc"), out
-    fresh(w, outliers(consecutive5xxErrors=1, maxEjectionPercent=1), wait="ion_percent\": 1,")
-    for n in "abc":
-        w.web[n].status = 500
-    w.mesh.eventually(lambda: w.who(8) and len(w.ejected()) == 1, what="one at least")
-
-
-@once
-def test_when_most_are_unfit(world):
-    """minHealthPercent: below it all get requests; without it only who is fit."""
-    w = world
-    for least, want in ((50, "abcd"), (None, "d")):
-        fresh(w, outliers(consecutive5xxErrors=2, **({"minHealthPercent": least} if least else {})),
-              wait="panic_threshold\": {\"value\": 50" if least else "panic_threshold\": {}")
-        for n in "abc":
-            w.web[n].status = 500
-        w.mesh.eventually(lambda: w.who(12) and w.ejected() == set("abc"), what="three are out")
-        # Envoy gathers what it learns of its hosts for a second.
-        w.mesh.eventually(lambda: set(w.who(12)) == set(want), what=f"{want} serve")
-        assert set(w.who(24)) == set(want), least
-
-
-# --- newcomers ---
-
-@once
-@pytest.mark.parametrize("simple, how", [
-    ("ROUND_ROBIN", "warmupDurationSecs"), ("LEAST_REQUEST", "warmup")])
-def test_a_newcomer_warms_up(world, simple, how):
-    """Its share is as its time of all the time, so small at first. Before the window's end nobody is
-    warm: two endpoints of one age share evenly, the newcomer has what the clock says."""
-    w = world
-    if how == "warmup":
-        warm = {"warmup": {"duration": "60s", "minimumPercent": 1, "aggression": 1}}
-        window, least = 60, 0.01
-    else:
-        warm = {"warmupDurationSecs": "8s"}
-        window, least = 8, 0.1
-    balance = rule("web", loadBalancer={"simple": simple, **warm})
-    w.rules(balance, web="ab")
-    start = time.monotonic()
-    w.in_force("slow_start_config")
-    w.mesh.eventually(lambda: set(w.who(6)) == set("ab"))
-    wait_for(lambda: time.monotonic() - start > 3, 60, what="the first two are older")
-    came = time.monotonic()
-    w.rules(balance, web="abc")
-    w.mesh.eventually(lambda: len(w.client.envoy.endpoints(cluster_of("web"))) == 3)
-    n = 120
-    got = w.who(n)
-    end = time.monotonic()
-    new, old = (max(min((end - t) / window, 1), least) for t in (came, start))
-    most = new / (2 * old + new)
-    assert most < 0.3 or end - came > 10, (most, "the machine is slow, and says so")
-    # Five standard deviations of a random choice; round robin is more even.
-    assert got.count("c") <= n * most + 5 * (n * most * (1 - most)) ** 0.5, (got.count("c"), most)
-    assert abs(got.count("a") - got.count("b")) < 5 * n ** 0.5
+    def used(path):
+        return len(set(w.connections(5, "parts", path=path)))
+    w.mesh.eventually(lambda: (used("/"), used("/same"), used("/own")) == (5, 5, 1), 20,
+                      what="the pool of the rule, twice, and that of the subset")

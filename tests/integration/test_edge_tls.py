@@ -18,7 +18,7 @@ from mesh import SERVICE_PORT, Workload
 from mesh_tls import make_cert, openssl, workload_id
 # In the order in which they run.
 from test_edge import (  # noqa: F401  pylint: disable=unused-import
-    Edge, healthy, not_refused, obj, service, test_each_name_has_its_certificate,
+    Backend, Edge, healthy, not_refused, obj, service, test_each_name_has_its_certificate,
     test_a_certificate_changes_under_load, test_mutual_refuses_who_shows_no_certificate,
     test_redirect_and_two_gateways_on_a_port, test_tls_is_passed_through_and_tcp_served,
     test_services_by_name_and_on_a_unix_socket, test_a_missing_credential_holds_up_nobody)
@@ -225,6 +225,38 @@ def test_versions_and_ciphers(edge):
     edge.serve(mode="SIMPLE", credentialName="shop", minProtocolVersion="TLSV1_3")
     edge.mesh.eventually(lambda: negotiated(edge, most=v12) is None and negotiated(edge), 20,
                          what="only the newest")
+
+
+def test_tls_is_ended_for_bytes(edge):
+    """Protocol TLS, mode SIMPLE: the gateway ends TLS, what is inside goes to a TCP service, by the server
+    name."""
+    names = ("one.example.com", "two.example.com")
+    edge.credential("shop", names)
+    at = edge.addr["https"].split(":")
+    own = Backend((edge.net.ip(), 0), name="own")
+
+    def rule(name, host, port):
+        return obj("VirtualService", name, {
+            "hosts": [name], "gateways": ["edge"], "tcp": [
+                {"route": [{"destination": {"host": host, "port": {"number": port}}}]}]})
+    edge.rules(
+        service("own", [{"address": own.ip, "ports": {"p": own.port}}], port=7000, protocol="TCP"),
+        edge.gateway("edge", *(edge.server(n[:3], "https", [n], protocol="TLS", mode="SIMPLE",
+                                           credentialName="shop") for n in names)),
+        rule(names[0], "db", 9081), rule(names[1], "own", 7000))
+
+    def inside(host, first=b""):
+        ctx = ssl.create_default_context(cafile=str(edge.public[0]))
+        with ctx.wrap_socket(socket.create_connection((at[0], int(at[1])), timeout=10),
+                             server_hostname=host) as s:
+            s.sendall(first)
+            return s.recv(200)
+    try:
+        edge.mesh.eventually(lambda: not_refused(lambda: inside(names[0])) == b"db v1\n", 20)
+        edge.mesh.eventually(lambda: not_refused(lambda: inside(
+            names[1], b"GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200"), 20)
+    finally:
+        own.close()
 
 
 def test_certificates_of_two_kinds(edge):

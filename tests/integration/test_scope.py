@@ -11,7 +11,7 @@ import pytest
 from grpc_echo import Caller
 from mesh import APP_PORT, DOMAIN, GRPC_PORT, SERVICE_PORT, Mesh
 from routes import obj, vs
-from test_destination import cluster_of
+from destinations import cluster_of
 from test_edge import Backend as Unix
 from util import http_request
 
@@ -192,6 +192,33 @@ def test_ports_and_weights_of_endpoints(world):
     assert abs(got["v1"] - 300) < 44, got
 
 
+def test_whose_destination_rule(world):
+    """The client's namespace's before the service's before the root's; what is not exported to the client
+    is for others."""
+    w = world
+
+    def limit(namespace, n=None, export=None):
+        return obj("DestinationRule", "far", {
+            "host": f"far.other.{DOMAIN}", **({"exportTo": export} if export else {}),
+            "trafficPolicy": {"connectionPool": {"http": {"maxRequestsPerConnection": n}} if n else {
+                "tcp": {"maxConnections": 1000}}}}, namespace)
+
+    def connections():
+        replies = [w.client.get(f"far.other.{DOMAIN}") for _ in range(6)]
+        assert all(r.status == 200 for r in replies), replies
+        return len({r.json()["peer"] for r in replies})
+    w.client.egress_hosts = ["*/*"]
+    w.sidecars()
+    for rules, want in (([limit("other", 1)], 6), ([limit("other", 1, ["."])], 1),
+                        ([limit("istio-system", 1)], 6), ([limit("other", 1), limit("default")], 1),
+                        ([limit("other"), limit("default", 1)], 6),
+                        ([limit("other"), limit("istio-system", 1)], 1)):
+        w.mesh.apply("rules", rules)
+        w.mesh.eventually(lambda want=want: connections() == want, 20, what=f"{rules}: {want}")
+    w.client.egress_hosts = ["./*"]
+    w.sidecars()
+
+
 def test_hosts_of_a_gateway_server(world):
     """NAMESPACE/HOST: virtual services of other namespaces are not let in."""
     w = world
@@ -214,6 +241,17 @@ def test_hosts_of_a_gateway_server(world):
     w.mesh.eventually(lambda: ask("c.example") == "other-c", 20)
     assert ask("x.a.example") == "other-a" and ask("y.a.example") == 404
     assert ask("b.example") == "default-b"
+
+
+def test_a_gateway_on_a_unix_socket(world):
+    w = world
+    path = w.tmp / "edge.sock"
+    w.mesh.apply("rules", [
+        obj("Gateway", "sock", {"selector": {"istio": "ingressgateway"}, "servers": [
+            {"port": {"name": "http", "protocol": "HTTP"}, "bind": f"unix://{path}", "hosts": ["*"]}]}),
+        vs("sock", [{"route": [{"destination": {"host": "near"}}]}], hosts=["sock.example"],
+           gateways=["sock"])])
+    w.mesh.eventually(lambda: Unixed(path).ask("sock.example") == (200, "near"), 20)
 
 
 @pytest.mark.parametrize("protocol", ["GRPC", "HTTP2", "HTTP"])
