@@ -10,6 +10,7 @@ import pytest
 
 from mesh_tls import TlsMesh
 from test_mixer import deny, mesh_config
+from test_oldest import ENVOY as OLDEST
 from test_telemetry import DOMAIN, GRPC_PORT, HTTP_PORT, RAW_PORT, Echoes, raw, requests, service
 from test_tls import STRICT
 from util import http_request
@@ -45,10 +46,16 @@ class Greeter:
         self.server.close()
 
 
-@pytest.fixture(scope="module")
-def mesh(net, tmp, apps):
-    m = TlsMesh(net, tmp, apps, mixer=True)
+@pytest.fixture(scope="module", params=["newest", "oldest"])
+def mesh(request, net, tmp, apps):
+    tmp = tmp / request.param
+    tmp.mkdir()
+    apps.tmp = tmp
+    m = TlsMesh(net, tmp, apps, mixer=True,
+                envoy_binary=OLDEST if request.param == "oldest" else None)
     m.client, m.server = m.workload("client"), m.workload("server")
+    for w in (m.client, m.server):
+        w.agent_flags = ["--envoy-arg=--file-flush-interval-msec", "--envoy-arg=100"]
     s = m.server
     ports = {HTTP_PORT: f"{s.inner}:8000", GRPC_PORT: f"{s.inner}:8002", RAW_PORT: f"{s.inner}:8001",
              FIRST_PORT: f"{s.inner}:8003"}
