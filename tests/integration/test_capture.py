@@ -53,6 +53,22 @@ class Lines(socketserver.StreamRequestHandler):
             self.wfile.write(b"got " + line)
 
 
+def serve(server, kind, addr):
+    """A server of either family, in the namespace of the caller."""
+    class Here(server):
+        address_family = socket.AF_INET6 if ":" in addr[0] else socket.AF_INET
+        daemon_threads = True
+    s = Here(addr, kind)
+    threading.Thread(target=s.serve_forever, daemon=True).start()
+    return s
+
+
+def end(servers):
+    for s in servers:
+        s.shutdown()
+        s.server_close()
+
+
 class World:
     def __init__(self, tmp):
         self.ns, self.servers = Namespace(), []
@@ -67,10 +83,7 @@ class World:
                     (http.server.ThreadingHTTPServer, Web, ("127.77.3.1", 8000)),
                     (http.server.ThreadingHTTPServer, Web, ("127.0.0.1", 9000)),
                     (socketserver.ThreadingTCPServer, Lines, (POD, 9999))):
-                s = server(addr, kind)
-                s.daemon_threads = True
-                threading.Thread(target=s.serve_forever, daemon=True).start()
-                self.servers.append(s)
+                self.servers.append(serve(server, kind, addr))
             self.mesh = m = Mesh(Loopback(), tmp, None)
             known = service("known", [{"number": 80, "name": "http"}], "127.77.3.1")
             known["spec"].update(addresses=[VIP], endpoints=[
@@ -85,9 +98,7 @@ class World:
     def stop(self):
         with self.ns:
             self.mesh.stop()
-        for s in self.servers:
-            s.shutdown()
-            s.server_close()
+        end(self.servers)
         self.ns.close()
 
 

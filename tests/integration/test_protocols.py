@@ -190,6 +190,9 @@ def test_grpc_web_is_grpc_for_the_receiver(world):
     assert world.client.envoy.stat(f"{cluster}.success") == total[0] + 1
     assert world.client.envoy.stat(f"{cluster}.total") == total[1] + 2
     assert world.client.envoy.stat(f"{cluster}.5") >= 1, "by status code"
+    inbound = world.server.envoy
+    assert inbound.stat(f"cluster.inbound|{WEB}||.grpc.total") >= 3
+    assert inbound.stat(f"cluster.inbound|{WEB}||.grpc.5") >= 1
 
 
 # --- Mongo ---

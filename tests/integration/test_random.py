@@ -39,7 +39,7 @@ class Proxy:
 
     def __init__(self, mesh, number, of, protocol, ns, labels, ip, kind="sidecar", capture="REDIRECT"):
         self.of, self.name = of, f"{of}-{protocol}"
-        node = {"id": f"{kind}~{ip}~{self.name}.{ns}~{ns}.{DOMAIN}", "cluster": f"{of}.{ns}",
+        node = {"id": f"{kind}~{ip.split(',')[0]}~{self.name}.{ns}~{ns}.{DOMAIN}", "cluster": f"{of}.{ns}",
                 "metadata": {"NAMESPACE": ns, "LABELS": labels, "CLUSTER_ID": "test",
                              "INSTANCE_IPS": ip, "INTERCEPTION_MODE": capture,
                              "WORKLOAD_NAME": of, "SERVICE_ACCOUNT": of}}
