@@ -149,8 +149,6 @@ void galley_check_envoy_filter(const struct check *c, const ProtobufCMessage *sp
 			s->workload_selector->labels[i]->value);
 	if (s->workload_selector && s->n_targetrefs)
 		fault(c, "spec.workloadSelector", "say workloadSelector or targetRefs, not both");
-	else if (s->n_targetrefs)
-		remark(c, "spec.targetRefs", "has no effect: select by labels");
 	if (!s->n_filters && !s->n_config_patches)
 		remark(c, "spec", "has no patches");
 	for (size_t i = 0; i < s->n_filters; i++)

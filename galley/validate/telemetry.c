@@ -54,10 +54,8 @@ static void tracing(const struct check *c, const char *path, const Telemetry__Tr
 		tag(c, at(c, "%s.customTags[\"%s\"]", path, t->custom_tags[i]->key),
 			t->custom_tags[i]->value);
 	}
-	if (t->use_request_id_for_trace_sampling || t->enable_istio_tags ||
-		t->disable_context_propagation)
-		remark(c, path,
-			"useRequestIdForTraceSampling, enableIstioTags and disableContextPropagation have no effect");
+	if (t->enable_istio_tags || t->disable_context_propagation)
+		remark(c, path, "enableIstioTags and disableContextPropagation have no effect");
 }
 
 void galley_check_telemetry(const struct check *c, const ProtobufCMessage *spec)
@@ -109,6 +107,7 @@ static void one_provider(const struct check *c, const char *path, const provider
 		SERVICE(ENVOY_EXT_AUTHZ_GRPC, envoy_ext_authz_grpc, "envoyExtAuthzGrpc");
 		SERVICE(ZIPKIN, zipkin, "zipkin");
 		SERVICE(DATADOG, datadog, "datadog");
+		SERVICE(SKYWALKING, skywalking, "skywalking");
 		SERVICE(ENVOY_HTTP_ALS, envoy_http_als, "envoyHttpAls");
 		SERVICE(ENVOY_TCP_ALS, envoy_tcp_als, "envoyTcpAls");
 		SERVICE(ENVOY_OTEL_ALS, envoy_otel_als, "envoyOtelAls");

@@ -20,7 +20,7 @@ void pilot_scope_patches(struct pilot_job *j)
 	j->patches = MT_ANEWN(j->a, const struct pilot_patch *, j->ix->npatches + 1);
 	for (size_t i = 0; i < j->ix->npatches; i++)
 		if (j->ix->patches[i].to != TO(BOOTSTRAP) &&
-			pilot_patch_selects(&j->ix->patches[i], j->p))
+			pilot_patch_selects(j->ix, &j->ix->patches[i], j->p))
 			j->patches[j->npatches++] = &j->ix->patches[i];
 }
 

@@ -23,6 +23,8 @@ Cluster__Cluster *pilot_provider_cluster(struct pilot_job *j, const char *name);
 size_t pilot_access_logs(const struct pilot_filter_in *in, bool http, Accesslog__AccessLog ***ret);
 /* NULL: no spans. */
 Hcm__HttpConnectionManager__Tracing *pilot_tracing(const struct pilot_filter_in *in);
+/* NULL: as Envoy has it. */
+Hcm__RequestIDExtension *pilot_request_id(const struct pilot_filter_in *in);
 
 static inline const struct pilot_telemetry_side *pilot_side_of(const struct pilot_filter_in *in)
 {

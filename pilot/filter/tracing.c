@@ -8,6 +8,7 @@
 
 #include "common/base/strs.h"
 #include "envoy/config/trace/v3/trace.pb-c.h"
+#include "envoy/extensions/request_id/uuid/v3/uuid.pb-c.h"
 #include "envoy/extensions/tracers/opentelemetry/resource_detectors/v3/environment.pb-c.h"
 #include "pilot/filter/telemetry.h"
 
@@ -112,6 +113,20 @@ static const ProtobufCMessage *datadog(struct pilot_job *j, const struct pilot_p
 	return &m->base;
 }
 
+static const ProtobufCMessage *skywalking(struct pilot_job *j, const struct pilot_provider *p)
+{
+	const char *token = p->ext->skywalking->access_token;
+	Trace__SkyWalkingConfig *m = pb_new(j->a, trace__sky_walking_config);
+	m->grpc_service = pb_grpc(j->a, p->cluster, 0);
+	if (*token) {
+		m->client_config = pb_new(j->a, trace__client_config);
+		m->client_config->backend_token_specifier_case =
+			TRACE__CLIENT_CONFIG__BACKEND_TOKEN_SPECIFIER_BACKEND_TOKEN;
+		m->client_config->backend_token = pb_s(token);
+	}
+	return &m->base;
+}
+
 static bool is_datadog(const struct pilot_job *j)
 {
 	const Mesh__ProxyConfig *c = j->mesh->spec->default_config;
@@ -138,6 +153,10 @@ static const ProtobufCMessage *tracer(struct pilot_job *j, const struct pilot_pr
 		*ret_max = p->ext->opentelemetry->max_tag_length;
 		return opentelemetry(j, p);
 	}
+	*ret_name = "envoy.tracers.skywalking";
+	if (p->ext &&
+		p->ext->provider_case == MESH__MESH_CONFIG__EXTENSION_PROVIDER__PROVIDER_SKYWALKING)
+		return skywalking(j, p);
 	*ret_name = "envoy.tracers.datadog";
 	if ((!p->ext && p->host) ||
 		(p->ext &&
@@ -256,6 +275,18 @@ static Etype__Percent *percent(struct pilot_job *j, double v)
 	Etype__Percent *p = pb_new(j->a, etype__percent);
 	p->value = v;
 	return p;
+}
+
+/* Envoy's own unless a Telemetry object says otherwise. */
+Hcm__RequestIDExtension *pilot_request_id(const struct pilot_filter_in *in)
+{
+	if (!pilot_side_of(in)->trace.request_id_apart)
+		return NULL;
+	Requuid__UuidRequestIdConfig *m = pb_new(in->j->a, requuid__uuid_request_id_config);
+	m->use_request_id_for_trace_sampling = pb_bool(in->j->a, false);
+	Hcm__RequestIDExtension *e = pb_new(in->j->a, hcm__request_idextension);
+	e->typed_config = mt_pb_any(in->j->a, &m->base);
+	return e;
 }
 
 Hcm__HttpConnectionManager__Tracing *pilot_tracing(const struct pilot_filter_in *in)

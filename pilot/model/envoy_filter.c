@@ -13,6 +13,7 @@
 #include "common/base/strs.h"
 #include "common/base/vec.h"
 #include "common/schema/envoy_patch.h"
+#include "pilot/model/target.h"
 
 struct patches {
 	struct pilot_patch *v;
@@ -177,12 +178,11 @@ void pilot_index_patches(struct pilot_index *ix, const struct pilot_config *c, s
 			.root = strcmp(c[i].obj->ns, ix->mesh.root_namespace) == 0,
 			.target = "",
 			.spec = s };
-		if (s->n_targetrefs)
-			pilot_note_add(ix->arena, &ix->notes, p.id, PILOT_NOTE_IGNORED,
-				"spec.targetRefs", "no object can be a target: select by labels");
-		for (size_t k = 0; k < s->n_filters && !s->n_targetrefs; k++)
+		pilot_targets_note(
+			ix, p.id, p.obj->ns, "spec.targetRefs", s->targetrefs, s->n_targetrefs);
+		for (size_t k = 0; k < s->n_filters; k++)
 			add_old(ix, &all, p, k);
-		for (size_t k = 0; k < s->n_config_patches && !s->n_targetrefs; k++)
+		for (size_t k = 0; k < s->n_config_patches; k++)
 			add_patch(ix, &all, p, k);
 	}
 	order(&all);
@@ -223,10 +223,15 @@ static bool proxy_matches(const Nw__EnvoyFilter__ProxyMatch *m, const struct pil
 	return true;
 }
 
-bool pilot_patch_selects(const struct pilot_patch *p, const struct pilot_proxy *x)
+bool pilot_patch_selects(
+	const struct pilot_index *ix, const struct pilot_patch *p, const struct pilot_proxy *x)
 {
 	const Nw__WorkloadSelector *s = p->spec->workload_selector;
-	if (!p->root && strcmp(p->obj->ns, x->ns) != 0)
+	if (p->spec->n_targetrefs) {
+		if (!pilot_targets_select(
+			    ix, p->obj->ns, p->spec->targetrefs, p->spec->n_targetrefs, x))
+			return false;
+	} else if (!p->root && strcmp(p->obj->ns, x->ns) != 0)
 		return false;
 	for (size_t i = 0; s && i < s->n_labels; i++)
 		if (!mt_streq(pilot_label(x->labels, x->nlabels, s->labels[i]->key),
@@ -250,7 +255,7 @@ size_t pilot_world_npatches(const struct pilot_world *w)
 
 bool pilot_world_patch_selects(const struct pilot_world *w, size_t i, const struct pilot_proxy *p)
 {
-	return p->type != PILOT_PROXYLESS && pilot_patch_selects(&w->ix->patches[i], p);
+	return p->type != PILOT_PROXYLESS && pilot_patch_selects(w->ix, &w->ix->patches[i], p);
 }
 
 void pilot_world_patch_idle(
@@ -271,7 +276,7 @@ size_t pilot_world_bootstrap(const struct pilot_world *w, const struct pilot_pro
 	size_t n = 0;
 	for (size_t i = 0; i < ix->npatches; i++)
 		if (ix->patches[i].to == NW__ENVOY_FILTER__APPLY_TO__BOOTSTRAP &&
-			pilot_patch_selects(&ix->patches[i], x))
+			pilot_patch_selects(ix, &ix->patches[i], x))
 			v[n++] = (Google__Protobuf__Struct *)(uintptr_t)ix->patches[i].value;
 	*ret = v;
 	return n;

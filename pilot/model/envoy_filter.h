@@ -32,7 +32,8 @@ struct pilot_patch {
 /* For rules.c: fills index->patches; what cannot be read or has no meaning is noted and left out. */
 void pilot_index_patches(struct pilot_index *ix, const struct pilot_config *c, size_t n);
 /* The patch is for this proxy: namespace, labels, version, metadata. */
-bool pilot_patch_selects(const struct pilot_patch *p, const struct pilot_proxy *x);
+bool pilot_patch_selects(
+	const struct pilot_index *ix, const struct pilot_patch *p, const struct pilot_proxy *x);
 /* Those for the bootstrap of this proxy, in order: an array in the arena, of what the world keeps. */
 size_t pilot_world_bootstrap(const struct pilot_world *w, const struct pilot_proxy *x,
 	struct mt_arena *a, Google__Protobuf__Struct ***ret);

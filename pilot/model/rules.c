@@ -13,6 +13,7 @@
 #include "pilot/model/envoy_filter.h"
 #include "pilot/model/host.h"
 #include "pilot/model/index.h"
+#include "pilot/model/telemetry.h"
 
 int pilot_config_by_age(const void *pa, const void *pb)
 {
@@ -169,18 +170,14 @@ static void index_telemetry(struct pilot_index *ix, const struct pilot_world_in 
 	ix->telemetries = MT_ANEWN(ix->arena, struct pilot_telemetry_obj, n + 1);
 	for (size_t i = 0; i < n; i++) {
 		const Telemetry__Telemetry *s = (const Telemetry__Telemetry *)c[i].obj->spec;
-		bool wide = !s->selector || !s->selector->n_match_labels;
+		bool wide = (!s->selector || !s->selector->n_match_labels) && !s->targetref &&
+			!s->n_targetrefs;
 		ix->telemetries[i] = (struct pilot_telemetry_obj){ c[i].id, c[i].obj, s };
-		if (s->n_metrics)
-			pilot_note_add(ix->arena, &ix->notes, c[i].id, PILOT_NOTE_IGNORED,
-				"spec.metrics",
-				"metrics are Mixer's: its rules say which there are");
-		if (s->targetref || s->n_targetrefs)
-			pilot_note_add(ix->arena, &ix->notes, c[i].id, PILOT_NOTE_IGNORED,
-				"spec.targetRefs", "no object can be a target: select by labels");
+		pilot_telemetry_notes(ix, &ix->telemetries[i]);
 		for (size_t k = 0; k < i && wide; k++) {
 			const struct pilot_telemetry_obj *o = &ix->telemetries[k];
-			if (strcmp(o->obj->ns, c[i].obj->ns) != 0 ||
+			if (strcmp(o->obj->ns, c[i].obj->ns) != 0 || o->spec->targetref ||
+				o->spec->n_targetrefs ||
 				(o->spec->selector && o->spec->selector->n_match_labels))
 				continue;
 			pilot_note_add(ix->arena, &ix->notes, c[i].id, PILOT_NOTE_SHADOWED, "",

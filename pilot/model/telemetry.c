@@ -8,6 +8,7 @@
 #include "common/base/hash.h"
 #include "common/base/strs.h"
 #include "common/base/vec.h"
+#include "pilot/model/target.h"
 
 const Mesh__MeshConfig__ExtensionProvider *pilot_mesh_provider(
 	const struct pilot_mesh *m, const char *name)
@@ -44,7 +45,12 @@ static int level(const struct pilot_index *ix, const struct pilot_telemetry_obj 
 	bool own = strcmp(t->obj->ns, p->ns) == 0;
 	bool root = strcmp(t->obj->ns, ix->mesh.root_namespace) == 0;
 	if (t->spec->targetref || t->spec->n_targetrefs)
-		return -1; /* noted: gateways of the Gateway API are not here */
+		return pilot_targets_select(
+			       ix, t->obj->ns, t->spec->targetrefs, t->spec->n_targetrefs, p) ||
+				pilot_targets_select(ix, t->obj->ns, &t->spec->targetref,
+					t->spec->targetref != NULL, p)
+			? 0
+			: -1;
 	for (size_t i = 0; s && i < s->n_match_labels; i++)
 		if (!mt_streq(pilot_label(p->labels, p->nlabels, s->match_labels[i]->key),
 			    s->match_labels[i]->value))
@@ -161,6 +167,8 @@ static void trace_level(
 			u->sampling = r->random_sampling_percentage->value;
 		if (r->disable_span_reporting)
 			u->off = r->disable_span_reporting->value;
+		if (r->use_request_id_for_trace_sampling)
+			u->request_id_apart = !r->use_request_id_for_trace_sampling->value;
 		if (r->n_custom_tags) {
 			u->tags =
 				(const Telemetry__Tracing__CustomTagsEntry *const *)r->custom_tags;
@@ -195,4 +203,31 @@ void pilot_index_telemetry(const struct pilot_index *ix, const struct pilot_prox
 		t.hash = mt_hash_mix(
 			t.hash, t.objs[l] ? mt_hash_mix(t.objs[l]->obj->hash, t.objs[l]->id) : l);
 	*ret = t;
+}
+
+static void ignored(struct pilot_index *ix, uint32_t id, const char *path, const char *why)
+{
+	pilot_note_add(ix->arena, &ix->notes, id, PILOT_NOTE_IGNORED, path, "%s", why);
+}
+
+void pilot_telemetry_notes(struct pilot_index *ix, const struct pilot_telemetry_obj *t)
+{
+	const Telemetry__Telemetry *s = t->spec;
+	if (s->n_metrics)
+		ignored(ix, t->id, "spec.metrics",
+			"metrics are Mixer's: its rules say which there are, and their dimensions");
+	pilot_targets_note(
+		ix, t->id, t->obj->ns, "spec.targetRef", &s->targetref, s->targetref != NULL);
+	pilot_targets_note(
+		ix, t->id, t->obj->ns, "spec.targetRefs", s->targetrefs, s->n_targetrefs);
+	for (size_t i = 0; i < s->n_tracing; i++) {
+		const char *path = mt_arena_printf(ix->arena, "spec.tracing[%zu]", i);
+		if (s->tracing[i]->enable_istio_tags)
+			ignored(ix, t->id, mt_arena_printf(ix->arena, "%s.enableIstioTags", path),
+				"tags are those that are named");
+		if (s->tracing[i]->disable_context_propagation)
+			ignored(ix, t->id,
+				mt_arena_printf(ix->arena, "%s.disableContextPropagation", path),
+				"a trace that is not passed on ends here: Envoy passes it on");
+	}
 }

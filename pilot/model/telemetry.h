@@ -20,9 +20,10 @@ struct pilot_log_use {
 	uint32_t id;        /* object that said so */
 };
 struct pilot_trace_use {
-	const char *provider; /* NULL: no spans */
-	double sampling;      /* percent */
-	bool off;             /* nothing is reported */
+	const char *provider;  /* NULL: no spans */
+	double sampling;       /* percent */
+	bool off;              /* nothing is reported */
+	bool request_id_apart; /* the request's id does not decide about sampling */
 	const Telemetry__Tracing__CustomTagsEntry *const *tags;
 	size_t ntags;
 	uint32_t id;
@@ -39,6 +40,8 @@ struct pilot_telemetry {
 	uint64_t hash;                             /* of the objects in force */
 };
 
+/* Notes what of the object has no effect. */
+void pilot_telemetry_notes(struct pilot_index *ix, const struct pilot_telemetry_obj *t);
 /* Everything lies in the arena or the index. */
 void pilot_index_telemetry(const struct pilot_index *ix, const struct pilot_proxy *p,
 	struct mt_arena *a, struct pilot_telemetry *ret);

@@ -52,6 +52,7 @@ Listener__Filter *pilot_hcm_filter(struct pilot_job *j, const struct pilot_hcm *
 	pb_add(a, m, upgrade_configs, ws);
 	pilot_filters_add(&h->f, m);
 	m->tracing = pilot_tracing(&h->f);
+	m->request_id_extension = pilot_request_id(&h->f);
 	m->n_access_log = pilot_access_logs(&h->f, true, &m->access_log);
 	return pb_filter(a, "envoy.filters.network.http_connection_manager", &m->base);
 }

@@ -197,6 +197,35 @@ def test_what_has_no_effect_is_told(world):
     assert "pushed" in notes["spec.rdsRefreshDelay"] and "Ingress" in notes["spec.ingressClass"]
 
 
+def test_a_gateway_is_a_target(world):
+    """targetRefs of Telemetry and EnvoyFilter: the proxies that the Gateway selects, and no others."""
+    log = world.mesh.config.parent / "target.log"
+    target = [{"group": "networking.istio.io", "kind": "Gateway", "name": "edge"}]
+    world.settings(extensionProviders=[{"name": "file", "envoyFileAccessLog": {
+        "path": str(log), "logFormat": {"text": "%UPSTREAM_CLUSTER% %REQ(:PATH)%"}}}])
+    lua = "function envoy_on_response(h) h:headers():add('x-edge', 'yes') end"
+    world.mesh.apply("targets", [
+        {"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry",
+         "metadata": {"name": "edge", "namespace": "default"},
+         "spec": {"targetRefs": target, "accessLogging": [{"providers": [{"name": "file"}]}]}},
+        {**obj("EnvoyFilter", "edge", {"targetRefs": target, "configPatches": [{
+            "applyTo": "HTTP_FILTER", "patch": {"operation": "INSERT_FIRST", "value": {
+                "name": "edge", "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+                    "default_source_code": {"inline_string": lua}}}}}]}),
+         "apiVersion": "networking.istio.io/v1alpha3"}])
+
+    def ask():
+        return http_request(world.edge, "/edge", headers={"host": "edge.example"})
+    world.until(lambda: ask().headers.get("x-edge") == "yes" and log.exists() and log.read_text())
+    assert "x-edge" not in world.client.get("server", "/inside").headers
+    assert ask().status == 200
+    lines = log.read_text().splitlines()
+    assert set(lines) == {f"outbound|9080||server.{DOMAIN} /edge"}, lines
+    world.mesh.remove("targets")
+    world.until(lambda: "x-edge" not in ask().headers)
+
+
 # --- captured traffic ---
 
 APP, OWN = "10.9.0.1", 8000

@@ -38,7 +38,7 @@ class Collector:
     """Takes spans: Zipkin's JSON and OpenTelemetry's protobuf over HTTP, and the latter over gRPC."""
 
     def __init__(self, ip):
-        self.zipkin, self.otlp, collector = [], [], self
+        self.zipkin, self.otlp, self.segments, collector = [], [], [], self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
@@ -65,6 +65,14 @@ class Collector:
 
         class Calls(grpc.GenericRpcHandler):
             def service(self, details):
+                if details.method == "/skywalking.v3.TraceSegmentReportService/collect":
+                    token = dict(details.invocation_metadata).get("authentication")
+
+                    def segments(bodies, _):
+                        for b in bodies:
+                            collector.segments.append((token, b))
+                        return b""
+                    return grpc.stream_unary_rpc_method_handler(segments)
                 if not details.method.endswith("TraceService/Export"):
                     return None
                 return grpc.unary_unary_rpc_method_handler(lambda body, _: collector.take(body))
@@ -400,3 +408,78 @@ def test_a_log_that_cannot_be_is_told(world):
         return "ingressClass" in page
     world.mesh.eventually(noted, what="the note on the mesh configuration")
     assert world.ask()
+
+
+def test_spans_to_skywalking(world):
+    """Segments name the service as the proxy names itself, and bring the token."""
+    world.mesh_config(extensionProviders=[{"name": "sky", "skywalking": {
+        "service": f"collector.{DOMAIN}", "port": 4317, "accessToken": "s3cret"}}])
+    world.telemetry(telemetry(tracing=[{
+        "providers": [{"name": "sky"}], "randomSamplingPercentage": 100,
+        "customTags": {"via": {"literal": {"value": "skywalking"}}}}]))
+
+    def arrived(name):
+        return any(token == "s3cret" and name in body and b"skywalking" in body
+                   for token, body in world.collector.segments)
+    world.requests_until(lambda: arrived(b"client.default") and arrived(b"server.default"),
+                         "segments of both sides")
+
+
+def test_request_id_does_not_decide(world):
+    """A request's id carries the decision about sampling. Apart from it (useRequestIdForTraceSampling:
+    false) Envoy hands every request to the tracer, whatever the percentage is."""
+    world.mesh_config(extensionProviders=[{"name": "otel", "opentelemetry": {
+        "service": f"collector.{DOMAIN}", "port": 4317}}])
+    sampled = {"x-request-id": "12345678-1234-9234-9234-123456789012"}  # by the 9
+
+    def rules(use):
+        world.telemetry(telemetry(tracing=[{
+            "providers": [{"name": "otel"}], "randomSamplingPercentage": 0,
+            "useRequestIdForTraceSampling": use,
+            "customTags": {"use": {"literal": {"value": str(use)}}}}]))
+
+    def spans(use):
+        return [1 for _, tags in world.collector.otlp if tags.get("use") == str(use)]
+
+    def asked(n, **kw):
+        for _ in range(n):
+            world.ask(**kw)
+        return True
+    rules(True)
+    world.mesh.eventually(lambda: all('"True"' in json.dumps(e.resources("listener"))
+                                      for e in (world.client.envoy, world.server.envoy)), 20)
+    asked(20)
+    world.requests_until(lambda: spans(True), "spans for the id alone", headers=sampled)
+    ids = {tags.get("guid:x-request-id") for _, tags in world.collector.otlp if tags.get("use") == "True"}
+    assert ids == set(sampled.values()), "and for no other"
+    rules(False)
+    world.requests_until(lambda: len(spans(False)) > 20, "every request is traced")
+
+
+def test_workload_over_namespace_over_mesh(world):
+    """Each level replaces where logs go; without the nearest the next one holds."""
+    logs = {n: world.log.with_name(f"level-{n}.log") for n in ("root", "namespace", "workload")}
+    world.mesh_config(extensionProviders=[
+        {"name": n, "envoyFileAccessLog": {"path": str(p), "logFormat": {"text": "%REQ(:PATH)%"}}}
+        for n, p in logs.items()])
+    objects = {
+        "root": {**telemetry("root", accessLogging=[{"providers": [{"name": "root"}]}]),
+                 "metadata": {"name": "root", "namespace": "istio-system"}},
+        "namespace": telemetry("namespace", accessLogging=[{"providers": [{"name": "namespace"}]}]),
+        "workload": telemetry("workload", selector={"matchLabels": {"app": "server"}},
+                              accessLogging=[{"providers": [{"name": "workload"}]}])}
+
+    def goes_to(client, server):
+        def settled():
+            path = world.ask()
+
+            def where():
+                return {n for n, p in logs.items() if p.exists() and path in p.read_text().split()}
+            return wait_for(lambda: where() == {client, server}, 2)
+        world.mesh.eventually(settled, 30, f"the client logs to {client}, the server to {server}")
+    world.telemetry(*objects.values())
+    goes_to("namespace", "workload")
+    world.telemetry(objects["root"], objects["workload"])
+    goes_to("root", "workload")
+    world.telemetry(objects["root"], objects["namespace"])
+    goes_to("namespace", "namespace")
