@@ -55,6 +55,15 @@ static void add(struct mt_buf *b, const char *s)
 	mt_buf_printf(b, "%s%s", b->n ? "; " : "", s);
 }
 
+static void add_doubt(struct mt_buf *b, json_t *doubt)
+{
+	const char *words = text(doubt, "words");
+
+	mt_buf_printf(b, "%sproxies of Envoy %s %s %s %s%s%s", b->n ? "; " : "",
+		text(doubt, "envoy"), *words ? "do not get it in" : "have not answered about",
+		text(doubt, "type"), text(doubt, "resource"), *words ? ": " : "", words);
+}
+
 const char *ctl_status_state(json_t *entry, char **ret_why)
 {
 	json_t *proxies = json_object_get(entry, "proxies"), *lagging, *x;
@@ -65,6 +74,10 @@ const char *ctl_status_state(json_t *entry, char **ret_why)
 		mt_buf_printf(&b, "a proxy refused it: %s", text(entry, "refused"));
 	if (*text(entry, "pending"))
 		add(&b, text(entry, "pending"));
+	json_array_foreach(json_object_get(entry, "refusedBy"), i, x)
+		add_doubt(&b, x);
+	json_array_foreach(json_object_get(entry, "unanswered"), i, x)
+		add_doubt(&b, x);
 	lagging = json_object_get(proxies, "lagging");
 	json_array_foreach(lagging, i, x) mt_buf_printf(&b, "%s%s",
 		i             ? ", "

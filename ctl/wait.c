@@ -61,7 +61,7 @@ static enum answer look(json_t *page, const struct mt_object *o, char **line)
 		return THERE;
 	}
 	*line = mt_asprintf("%s: %s%s%s%s", title, state, *why ? ": " : "", why, notes);
-	return strcmp(state, "refused") == 0 ? NEVER : NOT_YET;
+	return mt_str_prefix(state, "refused") ? NEVER : NOT_YET;
 }
 
 /* The worst of them; their lines. */

@@ -148,7 +148,7 @@ static void stamp(struct pilot *p)
 		mt_log_error(&scope, "what is in force is not saved", MT_S("why", err.msg));
 }
 
-static void settled(void *ctx);
+static bool settled(void *ctx);
 
 /* The last good state may be older than what proxies have, and older than the record of what is in
  * force. Galley usually answers within milliseconds: proxies, which have what they had, wait so long. */
@@ -364,18 +364,19 @@ static bool refused(void *ctx, const struct push_refusal *r)
 {
 	struct pilot *p = ctx;
 
-	if (!pilot_inforce_refuse(p->inforce, r->res->prov, r->res->nprov, r->settled, r->words))
+	if (!pilot_inforce_refuse(p->inforce, r->ids, r->nids, r->settled, r->words))
 		return false;
 	pilot_config_decide_again(p);
 	return true;
 }
 
-static void settled(void *ctx)
+static bool settled(void *ctx)
 {
 	struct pilot *p = ctx;
 
 	if (!p->dirty.any && pilot_inforce_retry(p->inforce))
 		pilot_config_decide_again(p);
+	return p->dirty.any;
 }
 
 /* Kept in force when the process ended: the feed may not bring it again. */
@@ -416,6 +417,7 @@ int pilot_config_start(struct mt_daemon *d, void *self, struct mt_err *err)
 	push_safety(p->push,
 		&(struct push_safety){ .canary = strcmp(p->opts->canary, "on") == 0,
 			.canary_timeout_ns = p->opts->canary_timeout,
+			.first_timeout_ns = MT_MIN(p->opts->canary_timeout, MT_NS_PER_SEC),
 			.refused = refused,
 			.settled = settled,
 			.ctx = p });

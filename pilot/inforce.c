@@ -22,7 +22,7 @@
  *
  *   A generation that a proxy refused (push/canary.c) is out of force: the last one that was accepted
  *   comes back. The next generation of the object is tried again. When several came in together and
- *   one resource has them all, all go out and each is tried again alone.
+ *   one resource has them all, all go out and are tried again by halves.
  *
  * What cannot be known from the newest generations is kept on disk: generations that are in force
  * though newer ones exist (or though what they name is gone), and what was refused. The feed's own last
@@ -41,6 +41,8 @@
 #include "istio/networking/v1alpha3/service_entry.pb-c.h"
 #include "pilot/inforce_item.h"
 
+/* A search that takes longer goes round in circles: then all that are refused together are to blame. */
+enum { ROUNDS_MAX = 32 };
 #define RECORD "inforce"
 #define RECORD_REFUSED "refused"
 #define RECORD_WAITING "waiting"
@@ -215,32 +217,51 @@ size_t pilot_inforce_refuse(
 		if (it && it->force && same(it->force, it->newest) && it->since > settled)
 			mt_vec_push(&blamed, it);
 	}
+	f->rounds += blamed.n > 1;
 	mt_vec_each (&blamed, at) {
 		struct item *it = *at;
 		mt_free(it->words);
 		it->words = mt_strdup(words);
-		if (blamed.n > 1)
+		if (blamed.n > 1 && f->rounds <= ROUNDS_MAX)
 			it->suspect = true;
 		else
 			it->refused = it->newest->hash;
 	}
 	n = blamed.n;
+	if (n) /* the half of them; when the one is found, all that is left */
+		f->batch = n > 1 ? n / 2 : SIZE_MAX;
 	mt_vec_clear(&blamed);
 	return n;
 }
 
+/* What others hang on is tried first: a route cannot be refused where its gateway is missing. */
+static unsigned rank(const struct item *it)
+{
+	switch (it->kind->id) {
+	case MT_KIND_SERVICE_ENTRY:
+	case MT_KIND_MESH_CONFIG:
+	case MT_KIND_GATEWAY:
+	case MT_KIND_SIDECAR: return 0;
+	case MT_KIND_DESTINATION_RULE: return 1;
+	default: return 2;
+	}
+}
+
 bool pilot_inforce_retry(struct pilot_inforce *f)
 {
-	for (size_t i = 0; i < f->by_id.n; i++) {
-		struct item *it = f->by_id.v[i];
-		if (!it || !it->suspect)
+	size_t n = 0, max = MT_MAX(f->batch, (size_t)1);
+	for (size_t i = 0; n < max && i < 3 * f->by_id.n; i++) {
+		struct item *it = f->by_id.v[i % f->by_id.n];
+		if (!it || !it->suspect || rank(it) != i / f->by_id.n)
 			continue;
 		it->suspect = false;
 		mt_free(it->words);
 		it->words = NULL;
-		return true;
+		n++;
 	}
-	return false;
+	if (!n)
+		f->rounds = 0;
+	return n > 0;
 }
 
 /* ---- disk ---- */

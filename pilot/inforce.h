@@ -68,12 +68,13 @@ void pilot_inforce_each(struct pilot_inforce *f, enum mt_kind_id kind,
 	void (*fn)(void *ctx, uint32_t id, struct mt_object *o), void *ctx);
 
 /* A proxy refused a resource that these objects shaped. Those that came into force after `settled`
- * are to blame: their generation before comes back, at the next decision. Of several, each is tried
- * again alone (pilot_inforce_retry()). Returns how many are blamed. */
+ * are to blame: their generation before comes back, at the next decision. Of several, some are tried
+ * again (pilot_inforce_retry()). Returns how many are blamed. */
 size_t pilot_inforce_refuse(struct pilot_inforce *f, const uint32_t *ids, size_t n,
 	uint64_t settled, const char *words);
-/* All that is in force is known to be accepted: tries the next of several suspects again. True: there
- * is one, decide again. */
+/* All that is in force is known to be accepted: tries the next of several suspects again: a half of
+ * those that were refused together, until each is accepted or refused alone. True: there are some,
+ * decide again. */
 bool pilot_inforce_retry(struct pilot_inforce *f);
 
 struct pilot_inforce_view { /* borrowed */

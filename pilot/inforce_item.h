@@ -40,6 +40,8 @@ struct pilot_inforce {
 	uint64_t saved;   /* hash of what lies on disk */
 	uint64_t settled; /* as the last decision was told */
 	size_t npending;
+	size_t batch;    /* how many suspects are tried again together */
+	unsigned rounds; /* how often several were refused together in this search */
 	bool live; /* the feed is complete */
 };
 

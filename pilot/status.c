@@ -19,7 +19,8 @@ static const char *hex(uint64_t h, char buf[17])
 	return buf;
 }
 
-static const char *state_of(const struct pilot_inforce_view *v, const struct push_reached *r)
+static const char *state_of(
+	const struct pilot_inforce_view *v, const struct push_reached *r, size_t refused_by)
 {
 	if (*v->refused)
 		return "refused";
@@ -27,6 +28,8 @@ static const char *state_of(const struct pilot_inforce_view *v, const struct pus
 		return "deleted, still used";
 	if (!v->force || v->force->hash != v->newest->hash || v->partly)
 		return "pending";
+	if (refused_by)
+		return "refused by some";
 	return r->behind ? "on its way" : "in force";
 }
 
@@ -37,6 +40,21 @@ static json_t *lagging_of(const struct push_reached *r)
 	for (unsigned i = 0; i < r->nlagging; i++)
 		json_array_append_new(all, json_string(r->lagging[i]->claimed->id));
 	return all;
+}
+
+static void add_doubt(void *ctx, const struct push_reach_doubt *d)
+{
+	json_t **both = ctx;
+
+	if (d->words)
+		json_array_append_new(both[0],
+			json_pack("{s:s, s:s, s:s, s:s}", "envoy", d->envoy, "type",
+				push_types[d->type].name, "resource", d->resource, "words",
+				d->words));
+	else
+		json_array_append_new(both[1],
+			json_pack("{s:s, s:s, s:s}", "envoy", d->envoy, "type",
+				push_types[d->type].name, "resource", d->resource));
 }
 
 static void add(void *ctx, const struct pilot_inforce_view *v)
@@ -50,8 +68,10 @@ static void add(void *ctx, const struct pilot_inforce_view *v)
 		(a->ns && strcmp(a->ns, o->ns) != 0) || (a->name && strcmp(a->name, o->name) != 0))
 		return;
 	push_reach_of(a->reach, v->id, v->since, &r);
+	json_t *doubts[] = { json_array(), json_array() };
+	push_reach_doubts(a->reach, v->id, add_doubt, doubts);
 	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s}", "kind",
-		o->kind->kind, "namespace", o->ns, "name", o->name, "state", state_of(v, &r),
+		o->kind->kind, "namespace", o->ns, "name", o->name, "state", state_of(v, &r, json_array_size(doubts[0])),
 		"generation", (json_int_t)(v->newest ? v->newest->generation : 0), "inForce",
 		(json_int_t)(v->force ? v->force->generation : 0), "hash",
 		v->newest ? hex(v->newest->hash, newest) : "", "inForceHash",
@@ -60,6 +80,8 @@ static void add(void *ctx, const struct pilot_inforce_view *v)
 	json_object_set_new(j, "proxies",
 		json_pack("{s:i, s:i, s:i, s:o}", "concerned", (int)r.concerned, "inForce",
 			(int)r.in_force, "behind", (int)r.behind, "lagging", lagging_of(&r)));
+	json_object_set_new(j, "refusedBy", doubts[0]);
+	json_object_set_new(j, "unanswered", doubts[1]);
 	json_object_set_new(j, "notes", pilot_said_json(&a->said, v->id));
 	json_array_append_new(a->out, j);
 }

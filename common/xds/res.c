@@ -3,6 +3,7 @@
  * The hash covers the bytes of the whole Any, fed piece by piece, so that a message packed at once
  * and the same bytes given as a rope have the same version. The struct, its name, its provenance and
  * its slice table are one block. */
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -18,6 +19,28 @@ enum {
 	JOIN_SIZE = 16 * 1024, /* pieces of a rope are joined until they are this large */
 };
 #define TYPE_PREFIX "type.googleapis.com/"
+
+static int id_cmp(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+/* Sorted, each once: those of a rope come piece by piece. Returns how many. */
+static size_t ids_sort(uint32_t *ids, size_t n)
+{
+	size_t k = 0;
+	bool rising = true;
+	for (size_t i = 1; i < n; i++)
+		rising = rising && ids[i - 1] < ids[i];
+	if (rising)
+		return n;
+	qsort(ids, n, sizeof(*ids), id_cmp);
+	for (size_t i = 0; i < n; i++)
+		if (!k || ids[k - 1] != ids[i])
+			ids[k++] = ids[i];
+	return k;
+}
 
 static struct mt_res *res_alloc(
 	const char *name, size_t nslices, const uint32_t *prov, size_t nprov)
@@ -36,6 +59,7 @@ static struct mt_res *res_alloc(
 	r->nprov = (uint32_t)nprov;
 	if (nprov)
 		memcpy(r->prov, prov, nprov * sizeof(*prov));
+	r->nprov = (uint32_t)ids_sort(r->prov, nprov);
 	return r;
 }
 

@@ -47,7 +47,8 @@ struct mt_xds_app {
 		struct mt_xds_sub *s); /* loop thread, once for each attach that was accepted */
 	/* Loop thread. SYNCED: all types that it subscribed to have acknowledged the newest snapshot.
 	 * SETTLED, of a watched sub: nothing that was sent is unanswered, and all its types have come
-	 * as far as this snapshot (removals may still wait; a rejection was told before). */
+	 * as far as this snapshot (removals may still wait; a rejection was told before). It is told
+	 * again when the peer has asked for more and that is answered as well. */
 	void (*event)(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev);
 	/* Stream thread, several at once: a request asks for this name (n bytes, no NUL), perhaps not
 	 * for the first time. For resources that are made when somebody wants them. NULL allowed. */

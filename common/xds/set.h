@@ -23,7 +23,7 @@ struct mt_res {
 	char name[]; /* NUL terminated */
 };
 
-/* Packs msg as an Any of its descriptor's type URL. prov may be NULL (copied). */
+/* Packs msg as an Any of its descriptor's type URL. prov may be NULL (copied, and sorted). */
 struct mt_res *mt_res_new(
 	const char *name, const ProtobufCMessage *msg, const uint32_t *prov, size_t nprov);
 /* The same with the value's bytes given as a rope: pieces of the packed message, in order (a

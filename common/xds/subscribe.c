@@ -245,5 +245,7 @@ int mt_xds_sub_request(struct mt_xds_sub *s, const struct mt_xds_request *r, str
 		acknowledged(s, type);
 	if (fresh)
 		follow_leader(s, type);
+	if (fresh || t->pending)
+		s->settled_id = 0; /* once this is answered too, it is told again */
 	return rc;
 }

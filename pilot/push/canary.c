@@ -23,10 +23,14 @@
  * only, by another view that waits for the same. After two in a row the next one is asked only after
  * --canary-timeout, because what is tried may be what ends them. One that is silent for that time is
  * replaced likewise (a late answer still counts); when nobody has answered after three times as long,
- * it goes to all: silence is no rejection.
+ * it goes to all: silence is no rejection. It is not proof either (allow.c): what is unproven and
+ * rejected later is taken back from all, and goes the way of a change, on the proxy that rejected it.
+ * So does, with the canary off, whatever is rejected: until that is settled, changes are tried.
  *
- * What a new class has at first is not tried: there is nothing to keep; but proxies that came from
- * another class keep what they had there first (view.c, inherit()). */
+ * What the proxies of a new view get first is tried as well, unless all of it is known to be good for
+ * their version: that is one look-up for each resource, once for each class. The others of the view
+ * wait without anything, and so for a short time only; proxies that came from another class keep what
+ * they had there first (view.c, inherit()). */
 #include "pilot/push/canary.h"
 
 #include <stdio.h>
@@ -40,249 +44,160 @@
 
 static struct mt_log_scope scope = MT_LOG_SCOPE("canary");
 
-enum { LOST_MAX = 2, SILENT_MAX = 3, TICK_MS = 50, QUIET_MS = 100 };
+enum { LOST_MAX = 2, TICK_MS = 50, QUIET_MS = 100, POISON_KEY = 600, POISONED_MAX = 4096 };
 
-/* ---- what a view should have ---- */
+static void run_waiting(struct push_canary *c);
 
-static bool tell_refused(struct push_canary *c, const struct push_view *v, const struct mt_res *res,
+static void poison_key(char key[POISON_KEY], const struct mt_res *res, uint32_t envoy)
+{
+	snprintf(key, POISON_KEY, "%s %u", res->name, envoy);
+}
+
+bool push_canary_tell(struct push_canary *c, const struct push_view *v, const struct mt_res *res,
 	enum push_type type, const struct push_proxy *x, const char *words)
 {
-	const struct push_refusal r = { .res = res,
-		.type = type,
-		.proxy = x,
-		.words = words,
-		.settled = MT_MAX(v->held ? v->approved_id : 0, c->settled_id) };
-	return c->s.refused && c->s.refused(c->s.ctx, &r);
-}
-
-struct filter {
-	struct push_canary *c;
-	const struct push_view *v;
-	const char *envoy;
-	int table;
-	bool tell;
-	MT_VEC(struct mt_res *) back; /* what was there instead; references */
-	MT_VEC(const char *) none;    /* there was nothing */
-};
-
-static void keep_old(void *ctx, struct mt_res *was, struct mt_res *is)
-{
-	struct filter *f = ctx;
-	if (push_verdict_of(f->c->verdicts, is->hash, f->envoy) != PUSH_BAD)
-		return;
-	/* Known to be refused, and here it is again: whoever brought it now is to blame. */
-	if (f->tell)
-		tell_refused(f->c, f->v, is, push_type_of(f->table), NULL,
-			push_verdict_words(f->c->verdicts, is->hash, f->envoy));
-	if (was)
-		mt_vec_push(&f->back, mt_res_ref(was));
+	struct push_refusal r = {
+		.res = res, .type = type, .proxy = x, .words = words, .nids = res->nprov
+	};
+	char key[POISON_KEY];
+	poison_key(key, res, push_envoy_of(v));
+	if (mt_map_get(c->poisoned, key))
+		return false;
+	uint32_t *ids = res->nprov ? mt_memdup(res->prov, res->nprov * sizeof(*ids)) : NULL;
+	/* To a proxy that has nothing yet nothing is new: what others accept is not to blame. */
+	if (v->proven_id)
+		r.settled = MT_MAX(v->held ? v->approved_id : 0, c->settled_id);
 	else
-		mt_vec_push(&f->none, is->name);
+		r.nids = push_views_unaccepted(c, push_envoy_of(v), ids, r.nids);
+	r.ids = ids;
+	bool back = c->s.refused && r.nids && c->s.refused(c->s.ctx, &r);
+	mt_free(ids);
+	/* (Known before, it may be told by several views, of which the first has said all.) */
+	if (x && !back && mt_map_size(c->poisoned) < POISONED_MAX)
+		mt_map_put(c->poisoned, key, c);
+	return back;
 }
 
-/* Condemned resources exchanged. A new reference. */
-static struct mt_set *without_bad(struct push_canary *c, struct push_view *v, int table,
-	const char *envoy, bool fresh, bool *any)
+void push_canary_good(struct push_canary *c, const struct mt_res *res, uint32_t envoy)
 {
-	struct filter f = { .c = c, .v = v, .envoy = envoy, .table = table, .tell = fresh };
-	struct mt_set *set = v->pinned[table];
-	mt_set_each_changed(v->made_of[table], set, keep_old, &f);
-	struct mt_set *out = mt_set_ref(set);
-	if (f.back.n || f.none.n) {
-		mt_set_unref(out);
-		out = mt_set_patch(set, f.back.v, f.back.n, f.none.v, f.none.n);
-		*any = true;
-	}
-	mt_vec_clear(&f.back);
-	mt_vec_clear(&f.none);
-	return out;
-}
-
-static void replace(struct mt_set **at, struct mt_set *by) /* takes the reference */
-{
-	mt_set_unref(*at);
-	*at = by;
-}
-
-/* The pinned sets as they may be: new references. fresh: they have just been pinned. */
-static void wanted(
-	struct push_canary *c, struct push_view *v, bool fresh, struct mt_set *want[PILOT_TABLES])
-{
-	char envoy[32];
-	bool kept = false;
-	push_envoy_of(v, envoy);
-	for (int t = 0; t < PILOT_TABLES; t++)
-		want[t] = push_verdicts_bad(c->verdicts) && push_gated(t)
-			? without_bad(c, v, t, envoy, fresh, &kept)
-			: mt_set_ref(v->pinned[t]);
-	for (int t = 0; kept && t < PILOT_TABLES; t++)
-		if (t == PILOT_CLUSTERS || t == PILOT_CLUSTERS_INBOUND || t == PILOT_ENDPOINTS) {
-			struct mt_set *both = mt_set_union(v->made_of[t], want[t]);
-			replace(&want[t], both);
-		}
-	/* Endpoints are always the newest. */
-	struct mt_set *now = mt_set_union(want[PILOT_ENDPOINTS], v->classes[PILOT_ENDPOINTS]->set);
-	replace(&want[PILOT_ENDPOINTS], now);
+	char key[POISON_KEY];
+	push_verdict_set(c->verdicts, res->hash, envoy, PUSH_GOOD);
+	if (!mt_map_size(c->poisoned))
+		return;
+	poison_key(key, res, envoy);
+	mt_map_del(c->poisoned, key);
 }
 
 static void unref_all(struct mt_set *sets[PILOT_TABLES])
 {
-	for (int t = 0; t < PILOT_TABLES; t++) {
+	for (int t = 0; t < PILOT_TABLES; t++)
 		mt_set_unref(sets[t]);
-		sets[t] = NULL;
-	}
-}
-
-/* ---- letting through, holding back ---- */
-
-static void give_all(struct push_canary *c, struct push_view *v)
-{
-	for (struct push_proxy *x = v->first; x; x = x->view_next)
-		if (!v->trial || !push_trial_has(v->trial, x))
-			mt_xds_sub_publish(x->sub, v->snap);
-	if (v->trial)
-		push_trial_send(c, v->trial);
-}
-
-static void approve(
-	struct push_canary *c, struct push_view *v, struct mt_set *const sets[PILOT_TABLES])
-{
-	v->held = false;
-	for (int t = 0; t < PILOT_TABLES; t++)
-		replace(&v->classes[t]->good, mt_set_ref(sets[t]));
-	if (!push_view_snapshot(v, sets, *c->o.last_id + 1, v->pinned_ns))
-		return;
-	++*c->o.last_id;
-	give_all(c, v);
-}
-
-/* Only endpoints go on; assignments of clusters that are still in force stay. */
-static void hold(struct push_canary *c, struct push_view *v)
-{
-	struct mt_set *sets[PILOT_TABLES];
-	if (!v->held)
-		v->approved_id = v->snap->id;
-	v->held = true;
-	for (int t = 0; t < PILOT_TABLES; t++)
-		sets[t] = t == PILOT_ENDPOINTS ? mt_set_union(v->made_of[t], v->classes[t]->set)
-					       : mt_set_ref(v->made_of[t]);
-	if (push_view_snapshot(v, sets, *c->o.last_id + 1, v->pinned_ns)) {
-		++*c->o.last_id;
-		give_all(c, v);
-	}
-	unref_all(sets);
 }
 
 /* ---- views ---- */
 
-static void pin(struct push_view *v, int64_t made_ns)
-{
-	for (int t = 0; t < PILOT_TABLES; t++)
-		replace(&v->pinned[t], mt_set_ref(v->classes[t]->set));
-	v->pinned_ns = made_ns;
-}
-
-/* Proxies of a new view: what its classes are known to be good for, or what they have. */
-static void begin(struct push_canary *c, struct push_view *v)
-{
-	struct mt_set *sets[PILOT_TABLES];
-	for (int t = 0; t < PILOT_TABLES; t++) {
-		struct push_class *k = v->classes[t];
-		bool none = !k->good || k->mixed || !c->s.canary;
-		if (t == PILOT_ENDPOINTS && !none)
-			sets[t] = mt_set_union(k->good, k->set);
-		else
-			sets[t] = mt_set_ref(none ? k->set : k->good);
-		k->mixed = false;
-	}
-	approve(c, v, sets);
-	unref_all(sets);
-}
-
-static bool has_newest(const struct push_view *v);
-
-/* With the newest: what was pinned may be out of force already. */
+/* With the newest: what was pinned may be out of force already. What a view has first was pinned now. */
 static void start_trial(struct push_canary *c, struct push_view *v,
 	struct mt_set *want[PILOT_TABLES], struct push_changes *found)
 {
-	if (has_newest(v)) {
+	if (!v->snap || push_view_has_newest(v)) {
 		push_trial_start(c, v, want, found);
 		return;
 	}
-	pin(v, v->newest_ns);
+	push_view_pin(c, v, v->newest_ns);
 	c->moved = true; /* push_canary_run() looks at it again */
+}
+
+/* A client without a proxy asks for some names only: what it has first cannot be judged as a whole. */
+static bool gated_view(const struct push_canary *c, const struct push_view *v)
+{
+	return push_canary_gates(c) && (v->snap || v->first->proxy->type != PILOT_PROXYLESS);
 }
 
 /* True when the view has all that was pinned. */
 static bool advance(struct push_canary *c, struct push_view *v, bool fresh)
 {
 	struct mt_set *want[PILOT_TABLES];
-	struct push_changes found = { 0 };
-	wanted(c, v, fresh, want);
-	size_t untried = c->s.canary ? push_changes_find(c, v, want, &found) : 0;
-	bool clear = !found.n;
+	struct push_found found = { 0 };
+	bool gated = gated_view(c, v);
+	push_view_wanted(c, v, fresh, want);
+	if (gated)
+		push_changes_find(c, v, want, &found);
+	bool clear = !found.changes.n;
 	if (clear) {
 		if (v->trial)
 			push_trial_end(c, v->trial, true);
-		approve(c, v, want);
+		push_view_approve(c, v, want, push_canary_gates(c) && !found.passed);
 	} else {
-		hold(c, v);
+		push_view_hold_back(c, v);
 		/* What others try is waited for: it shall be refused once, not by each. */
-		if (untried == found.n && !v->trial &&
-			mt_mono(mt_loop_clock(c->o.loop)) >= c->quiet_until)
-			start_trial(c, v, want, &found);
+		if (found.untried == found.changes.n && !v->trial &&
+			push_canary_now(c) >= c->quiet_until)
+			start_trial(c, v, want, &found.changes);
 	}
-	push_changes_clear(&found);
+	push_changes_clear(&found.changes);
 	unref_all(want);
 	return clear;
 }
 
-/* Was all that the classes have pinned already (and, as it is not held, decided)? */
-static bool has_newest(const struct push_view *v)
-{
-	for (int t = 0; t < PILOT_TABLES; t++)
-		if (v->pinned[t] != v->classes[t]->set)
-			return false;
-	return true;
-}
-
 void push_canary_view(struct push_canary *c, struct push_view *v, int64_t made_ns)
 {
+	bool fresh = !v->held;
 	v->newest_ns = made_ns;
-	if (!v->snap) {
-		v->pinned_ns = made_ns;
-		begin(c, v);
-	}
+	if (!v->snap && v->trial && !v->trial->given_up)
+		return;
+	if (!v->snap && !v->trial)
+		push_view_pin_first(c, v, made_ns);
 	/* What was pinned first, then what came since. */
-	if (v->held && !advance(c, v, false))
+	if ((!v->snap || v->held) && !advance(c, v, fresh))
 		return;
-	if (has_newest(v))
+	if (push_view_has_newest(v)) {
+		v->allowed_id = c->world_id;
 		return;
-	pin(v, made_ns);
+	}
+	push_view_pin(c, v, made_ns);
 	advance(c, v, true);
 }
 
 /* ---- trials that need somebody ---- */
 
+/* Those that have it already, untried, get what was there before. */
+static void withdraw(struct push_canary *c, const struct push_trial *t, const struct push_change *ch)
+{
+	for (struct mt_map_it it = { 0 }; c->nunproven && mt_map_next(c->o.views->views, &it);) {
+		struct push_view *v = it.value;
+		if (v->unproven && !v->trial && push_envoy_of(v) == t->envoy &&
+			push_view_has(v, (int)ch->table, ch->res))
+			push_view_roll_back(c, v);
+	}
+}
+
 /* True when whoever brought it is going back. */
 static bool condemn(struct push_canary *c, struct push_trial *t, const struct push_change *ch,
 	const struct push_proxy *x, const char *words)
 {
+	char envoy[32];
 	push_verdict_condemn(c->verdicts, ch->res->hash, t->envoy, words);
 	mt_log_error(&scope, "refused; all proxies keep what they have",
 		MT_S("resource", ch->res->name), MT_S("type", push_types[ch->type].name),
-		MT_S("proxy", x ? x->claimed->node_id : ""), MT_S("envoy", t->envoy),
-		MT_S("why", words));
+		MT_S("proxy", x ? x->claimed->node_id : ""),
+		MT_S("envoy", push_envoy_text(t->envoy, envoy)), MT_S("why", words));
 	mt_metric_add(c->o.metrics, METRIC_pilot_canary_refused, 1, push_types[ch->type].name);
-	return tell_refused(c, t->view, ch->res, ch->type, x, words);
+	c->hunting = true;
+	withdraw(c, t, ch);
+	return push_canary_tell(c, t->view, ch->res, ch->type, x, words);
 }
 
+/* Silence is no rejection, and what is silent shall not stop the mesh: the change goes to all, and is
+ * not taken for good. Whoever rejects it later is heard (hunt()). */
 static void let_pass(struct push_canary *c, struct push_trial *t)
 {
+	char envoy[32];
 	mt_log_warn(&scope, "nobody answers: the change goes to all proxies",
-		MT_I("resources", (int64_t)t->changes.n), MT_S("envoy", t->envoy));
+		MT_I("resources", (int64_t)t->changes.n),
+		MT_S("envoy", push_envoy_text(t->envoy, envoy)));
 	for (size_t i = 0; i < t->changes.n; i++)
-		push_verdict_set(c->verdicts, t->changes.v[i].res->hash, t->envoy, PUSH_GOOD);
+		push_verdict_set(c->verdicts, t->changes.v[i].res->hash, t->envoy, PUSH_PASSED);
 	push_trial_end(c, t, true);
 }
 
@@ -306,7 +221,7 @@ static void look_after(struct push_canary *c, struct push_trial *t, int64_t now)
 		return;
 	}
 	if (t->given_up) {
-		if (age >= SILENT_MAX * c->s.canary_timeout_ns)
+		if (age >= PUSH_SILENT_MAX * c->s.canary_timeout_ns)
 			let_pass(c, t);
 		return;
 	}
@@ -318,50 +233,106 @@ static void look_after(struct push_canary *c, struct push_trial *t, int64_t now)
 		give_up(c, t);
 }
 
-/* ---- events ---- */
-
-static void settled(struct push_canary *c, struct push_trial *t)
+/* Proxies that have nothing cannot wait as long as others: after first_timeout_ns without an
+ * answer they get what there is, unproven. Unless something is known to be wrong with what they wait for. */
+static void hurry(struct push_canary *c, struct push_view *v, int64_t now)
 {
-	struct push_range g = push_trial_group(t);
-	bool whole = !t->groups.n;
-	for (size_t i = g.from; i < g.to; i++)
-		push_verdict_set(c->verdicts, t->changes.v[i].res->hash, t->envoy, PUSH_GOOD);
-	if (!push_trial_next_group(c, t))
-		push_trial_end(c, t, whole);
+	int64_t patience = c->nsearching ? PUSH_SILENT_MAX * c->s.canary_timeout_ns
+					 : c->s.first_timeout_ns;
+	struct mt_set *want[PILOT_TABLES];
+	if (v->snap || !v->held || now - v->held_ns < patience)
+		return;
+	if (v->trial)
+		push_trial_end(c, v->trial, true);
+	push_view_wanted(c, v, false, want);
+	push_view_approve(c, v, want, false);
+	unref_all(want);
 }
 
+/* ---- events ---- */
+
 static void rejected(struct push_canary *c, struct push_trial *t, struct push_proxy *x,
-	const struct mt_xds_event *ev)
+	enum push_type type, const char *words)
 {
-	if (t->groups.n == 0 && !push_trial_suspect(c, t, (enum push_type)ev->type)) {
+	if (t->groups.n && t->changes.v[0].type != type)
+		return; /* that comes next */
+	if (!t->groups.n && !push_trial_suspect(c, t, type, words)) {
 		/* Nothing of that type changed: it is the proxy's own trouble. */
 		return;
 	}
 	t->canary = x; /* it may be a silent one, which answered after all */
+	if (t->groups.n == 2 && !t->halved) {
+		t->halved = true; /* those that the words name are being tried alone */
+		return;
+	}
+	t->halved = true;
 	struct push_range g = push_trial_group(t);
 	if (g.to - g.from > 1) {
 		push_trial_halve(c, t);
 		return;
 	}
-	bool back = condemn(c, t, &t->changes.v[g.from], x, ev->message);
+	bool back = condemn(c, t, &t->changes.v[g.from], x, words);
 	/* Then the rest of the search, and trials of the same elsewhere, would be for nothing. */
 	if (back)
-		c->quiet_until = mt_mono(mt_loop_clock(c->o.loop)) + QUIET_MS * MT_NS_PER_MS;
+		c->quiet_until = push_canary_now(c) + QUIET_MS * MT_NS_PER_MS;
 	if (back || !push_trial_next_group(c, t))
 		push_trial_end(c, t, false);
 }
 
+static void settled(struct push_canary *c, struct push_trial *t, struct push_proxy *x)
+{
+	struct push_range g = push_trial_group(t);
+	bool whole = !t->groups.n;
+	int nacked = push_trial_nacked(t, x);
+	if (nacked >= 0) { /* of what it rejected before it was asked, it is not asked again */
+		char words[1024];
+		mt_xds_sub_nack(x->sub, nacked, words, sizeof(words));
+		rejected(c, t, x, (enum push_type)nacked, words);
+		return;
+	}
+	if (!push_trial_answered(t, x))
+		return;
+	for (size_t i = g.from; i < g.to; i++)
+		push_canary_good(c, t->changes.v[i].res, t->envoy);
+	if (!push_trial_next_group(c, t))
+		push_trial_end(c, t, whole);
+}
+
+/* A proxy rejects what all have been given, and nobody has accepted. Then it is as if that had not been
+ * given: the view goes back, and this proxy is asked what is wrong with it. */
+static void hunt(struct push_canary *c, struct push_proxy *x, const struct mt_xds_event *ev)
+{
+	struct push_view *v = x->view;
+	enum push_type type = (enum push_type)ev->type;
+	if (!v->unproven || v->trial || !push_view_doubtful(c, v, type))
+		return;
+	c->hunting = true;
+	push_view_roll_back(c, v);
+	c->asked = x;
+	advance(c, v, false);
+	c->asked = NULL;
+	if (v->trial && push_trial_has(v->trial, x))
+		rejected(c, v->trial, x, type, ev->message);
+}
+
 void push_canary_event(struct push_canary *c, struct push_proxy *x, const struct mt_xds_event *ev)
 {
-	struct push_trial *t = x->view ? x->view->trial : NULL;
-	if (!t || !push_trial_has(t, x) || ev->snapshot_id < t->first_id)
+	struct push_view *v = x->view;
+	struct push_trial *t = v ? v->trial : NULL;
+	bool tried = t && push_trial_has(t, x);
+	if (!v || ev->kind == MT_XDS_SYNCED || (tried && ev->snapshot_id < t->first_id))
 		return;
-	c->lost = 0;
-	if (ev->kind == MT_XDS_SETTLED)
-		settled(c, t);
-	else if (ev->kind == MT_XDS_NACK)
-		rejected(c, t, x, ev);
-	push_canary_run(c);
+	if (tried)
+		c->lost = 0;
+	if (tried && ev->kind == MT_XDS_SETTLED)
+		settled(c, t, x);
+	else if (tried)
+		rejected(c, t, x, (enum push_type)ev->type, ev->message);
+	else if (ev->kind == MT_XDS_SETTLED)
+		push_view_settled(c, v, x, ev->snapshot_id);
+	else
+		hunt(c, x, ev);
+	run_waiting(c);
 }
 
 static void leave(struct push_canary *c, struct push_proxy *x, bool gone)
@@ -371,7 +342,7 @@ static void leave(struct push_canary *c, struct push_proxy *x, bool gone)
 	if (!t)
 		return;
 	if (gone && t->canary == x && ++c->lost >= LOST_MAX)
-		c->quiet_until = mt_mono(mt_loop_clock(c->o.loop)) + c->s.canary_timeout_ns;
+		c->quiet_until = push_canary_now(c) + c->s.canary_timeout_ns;
 	if (v->n == 1) {
 		push_trial_end(c, t, true);
 	} else if (t->canary == x) {
@@ -387,49 +358,79 @@ void push_canary_leaving(struct push_canary *c, struct push_proxy *x)
 
 static void on_leaving(void *ctx, struct push_proxy *x)
 {
-	leave(ctx, x, false);
+	struct push_canary *c = ctx;
+	struct push_view *v = x->view;
+	leave(c, x, false);
+	if (v->n > 1)
+		return;
+	push_view_hold(c, v, false); /* it is about to be freed */
+	push_view_unproven(c, v, false);
 }
 
 /* ---- life ---- */
 
-static bool idle_now(const struct push_canary *c)
+void push_canary_stir(struct push_canary *c)
 {
-	for (struct mt_map_it it = { 0 }; mt_map_next(c->o.views->views, &it);)
-		if (((const struct push_view *)it.value)->held)
-			return false;
-	return true;
+	c->busy = true;
+	if (!mt_timer_active(c->timer))
+		mt_timer_start(c->timer, TICK_MS * MT_NS_PER_MS, TICK_MS * MT_NS_PER_MS);
 }
 
 static void tell_idle(struct push_canary *c)
 {
-	bool busy = c->busy;
-	c->busy = !idle_now(c);
-	if (c->busy) {
-		if (!mt_timer_active(c->timer))
-			mt_timer_start(c->timer, TICK_MS * MT_NS_PER_MS, TICK_MS * MT_NS_PER_MS);
+	bool was = c->busy || c->hunting;
+	if (c->waiting || c->trying || c->nunproven) {
+		push_canary_stir(c);
 		return;
 	}
+	c->busy = false;
 	c->settled_id = *c->o.last_id;
 	push_verdicts_trim(c->verdicts);
 	mt_timer_stop(c->timer);
-	if (busy && c->s.settled)
-		c->s.settled(c->s.ctx);
+	if (was)
+		c->hunting = c->s.settled && c->s.settled(c->s.ctx);
+}
+
+/* Those that wait for what others try. */
+static void run_waiting(struct push_canary *c)
+{
+	while (c->moved) {
+		c->moved = false;
+		for (struct push_view *v = c->waiting, *next; v; v = next) {
+			next = v->held_next;
+			push_canary_view(c, v, v->newest_ns);
+		}
+	}
+	tell_idle(c);
+}
+
+static void look_at_unproven(struct push_canary *c, int64_t now)
+{
+	for (struct mt_map_it it = { 0 }; c->nunproven && mt_map_next(c->o.views->views, &it);) {
+		struct push_view *v = it.value;
+		if (v->unproven &&
+			now - v->unproven_ns >= PUSH_SILENT_MAX * c->s.canary_timeout_ns)
+			push_view_silent(c, v);
+	}
 }
 
 void push_canary_run(struct push_canary *c)
 {
-	int64_t now = mt_mono(mt_loop_clock(c->o.loop));
-	do {
-		c->moved = false;
-		for (struct mt_map_it it = { 0 }; mt_map_next(c->o.views->views, &it);) {
-			struct push_view *v = it.value;
-			if (v->trial)
-				look_after(c, v->trial, now);
-			if (v->held)
-				push_canary_view(c, v, v->newest_ns);
-		}
-	} while (c->moved);
-	tell_idle(c);
+	int64_t now = push_canary_now(c);
+	for (struct push_view *v = c->trying, *next; v; v = next) {
+		next = v->held_next;
+		look_after(c, v->trial, now);
+		hurry(c, v, now);
+		if (v->trial && v->trial->given_up) /* others may have tried it meanwhile */
+			push_canary_view(c, v, v->newest_ns);
+	}
+	for (struct push_view *v = c->waiting, *next; v; v = next) {
+		next = v->held_next;
+		hurry(c, v, now);
+	}
+	look_at_unproven(c, now);
+	c->moved = true;
+	run_waiting(c);
 }
 
 static void on_tick(void *arg)
@@ -442,6 +443,7 @@ struct push_canary *push_canary_new(const struct push_canary_opts *o)
 	struct push_canary *c = MT_NEW(struct push_canary);
 	c->o = *o;
 	c->verdicts = push_verdicts_new();
+	c->poisoned = mt_map_new();
 	c->timer = mt_timer_new(o->loop, on_tick, c);
 	o->views->leaving = on_leaving;
 	o->views->ctx = c;
@@ -461,12 +463,25 @@ void push_canary_free(struct push_canary *c)
 	c->o.views->leaving = NULL;
 	mt_timer_free(c->timer);
 	push_verdicts_free(c->verdicts);
+	mt_map_free(c->poisoned, NULL);
 	mt_free(c);
 }
 
 void push_canary_configure(struct push_canary *c, const struct push_safety *s)
 {
 	c->s = *s;
+}
+
+void push_canary_world(struct push_canary *c, uint64_t id)
+{
+	c->world_id = id;
+}
+
+void push_canary_watch(struct push_canary *c, struct push_proxy *x)
+{
+	(void)c;
+	if (x->view && x->view->unproven)
+		mt_xds_sub_watch(x->sub, true);
 }
 
 bool push_canary_idle(const struct push_canary *c)

@@ -19,6 +19,8 @@ struct push_canary_opts {
 struct push_canary *push_canary_new(const struct push_canary_opts *o);
 void push_canary_free(struct push_canary *c); /* NULL allowed */
 
+/* A new world, which the next views have; its number. */
+void push_canary_world(struct push_canary *c, uint64_t id);
 /* The classes of a view have other sets than its snapshot: lets through what may go to all, and tries
  * the rest. */
 void push_canary_view(struct push_canary *c, struct push_view *v, int64_t made_ns);
@@ -30,6 +32,18 @@ void push_canary_event(struct push_canary *c, struct push_proxy *x, const struct
 void push_canary_leaving(struct push_canary *c, struct push_proxy *x);
 /* What came into force up to this snapshot is known to be accepted. */
 uint64_t push_canary_settled(const struct push_canary *c);
+/* What some proxies do not get because one refused it, and what all have though nobody has answered
+ * (words NULL then). The same may come several times. */
+struct push_doubt { /* borrowed during the call */
+	const struct mt_res *res;
+	enum push_type type;
+	const char *envoy; /* "1.40.0": proxies of this version */
+	const char *words;
+};
+void push_canary_doubts(const struct push_canary *c,
+	void (*fn)(void *ctx, const struct push_doubt *d), void *ctx);
+/* It has just been given its view's snapshot. */
+void push_canary_watch(struct push_canary *c, struct push_proxy *x);
 bool push_canary_idle(const struct push_canary *c);
 void push_canary_configure(struct push_canary *c, const struct push_safety *s);
 /* The view's snapshot under a new number, to one proxy. */

@@ -72,6 +72,7 @@ void push_class_free(struct push_class *c)
 	push_noted_drop(c->notes, &c->planned);
 	mt_set_unref(c->set);
 	mt_set_unref(c->good);
+	mt_set_unref(c->clear);
 	mt_set_unref(c->joined);
 	mt_set_unref(c->joined_with);
 	mt_set_unref(c->joined_own);

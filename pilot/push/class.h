@@ -20,6 +20,8 @@ struct push_class {
 	struct mt_map *vhosts; /* PILOT_ROUTES: "route/vhost" -> struct push_vhost */
 	struct mt_set *set;    /* NULL until computed */
 	struct mt_set *good;   /* what a view of it was last allowed to have, NULL none */
+	struct mt_set *clear;  /* all of it was known to be good, NULL none ... */
+	unsigned clear_epoch;  /* ... when the verdicts were at this */
 	bool mixed;            /* proxies of several older classes came to it: no common good */
 	bool prov_moved;       /* the last computation changed provenance, perhaps nothing else */
 	struct push_tallies tallies;

@@ -122,6 +122,11 @@ const struct push_views *push_views_of(const struct push *p)
 	return &p->views;
 }
 
+const struct push_canary *push_canary_of(const struct push *p)
+{
+	return p->canary;
+}
+
 static void enter_view(struct push *p, struct push_proxy *x)
 {
 	MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
@@ -282,6 +287,7 @@ void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty 
 
 	p->world = pilot_world_ref(w);
 	p->epoch++;
+	push_canary_world(p->canary, ++p->next_id); /* as push_next_id() said */
 	if (before && !d->index && !(d->tables & ~(1u << PILOT_ENDPOINTS | T_INBOUND))) {
 		endpoints_only(p, before, d, eps, neps);
 	} else {
@@ -461,10 +467,12 @@ static int attach(void *ctx, struct mt_xds_sub *s, struct mt_err *ret_err)
 	if (!p->world)
 		return 0;
 	enter_view(p, x);
-	if (x->view->snap)
+	if (x->view->snap) {
 		mt_xds_sub_publish(s, x->view->snap);
-	else
+		push_canary_watch(p->canary, x);
+	} else {
 		refresh_view(p, x->view, T_ALL, mt_mono(mt_loop_clock(p->loop)));
+	}
 	return 0;
 }
 

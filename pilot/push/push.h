@@ -42,17 +42,22 @@ struct push_refusal { /* borrowed during the call */
 	enum push_type type;
 	const struct push_proxy *proxy; /* NULL: several, which disconnected */
 	const char *words;
-	uint64_t
-		settled; /* what came into force up to this snapshot was in what it accepted before */
+	/* Objects behind it. When the proxy has accepted nothing yet, those that shape nothing that
+	 * another one is known to accept. */
+	const uint32_t *ids;
+	size_t nids;
+	uint64_t settled; /* what came into force up to this snapshot was accepted before; else 0 */
 };
 struct push_safety {
 	bool canary; /* what changed goes to one proxy first (canary.c) */
 	int64_t canary_timeout_ns;
+	int64_t first_timeout_ns; /* proxies that have nothing yet wait no longer for an answer */
 	/* A resource was condemned: no proxy gets it. True: objects are to blame, and a world without
 	 * what they brought is coming. */
 	bool (*refused)(void *ctx, const struct push_refusal *r);
-	/* Nothing is being tried or held back any more. */
-	void (*settled)(void *ctx);
+	/* Nothing is being tried, held back or unproven any more. True: another change follows from
+	 * what was refused; until nothing does, what changes is tried even without a canary. */
+	bool (*settled)(void *ctx);
 	void *ctx;
 };
 /* Without this there is no canary. Before the first world. */

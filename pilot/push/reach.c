@@ -4,7 +4,8 @@
  *
  * A proxy has acknowledged what came with snapshot `since` when its oldest acknowledgement is that
  * snapshot or a newer one, or the newest of its view, if that is older: then the change did not
- * concern the view. A view that is held back while a canary tries a change stands at what it had. */
+ * concern the view. A view that is held back while a canary tries a change stands at what it had; one that
+ * has no snapshot yet is behind in all. */
 #include "pilot/push/reach.h"
 
 #include <stdio.h>
@@ -13,7 +14,7 @@
 #include "common/base/map.h"
 #include "common/base/mem.h"
 #include "common/base/vec.h"
-#include "pilot/push/view.h"
+#include "pilot/push/canary.h"
 
 struct bits {
 	size_t n; /* of v */
@@ -31,7 +32,14 @@ struct group { /* a view */
 	size_t n;
 };
 
+struct doubt {
+	struct push_reach_doubt d;
+	struct mt_res *res; /* a reference */
+	char *words;
+};
+
 struct push_reach {
+	MT_VEC(struct doubt) doubts;
 	struct mt_map *sets; /* address of a set -> struct bits */
 	MT_VEC(struct group) groups;
 };
@@ -79,17 +87,52 @@ static uint64_t acknowledged(const struct push_proxy *x)
 	return least == UINT64_MAX ? 0 : least;
 }
 
+static void add_doubt(void *ctx, const struct push_doubt *d)
+{
+	struct push_reach *r = ctx;
+	mt_vec_each (&r->doubts, have)
+		if (have->res->hash == d->res->hash && strcmp(have->d.envoy, d->envoy) == 0)
+			return;
+	struct doubt n = { .d = { .resource = d->res->name, .type = d->type },
+		.res = mt_res_ref((struct mt_res *)d->res),
+		.words = d->words ? mt_strdup(d->words) : NULL };
+	snprintf(n.d.envoy, sizeof(n.d.envoy), "%s", d->envoy);
+	n.d.words = n.words;
+	mt_vec_push(&r->doubts, n);
+}
+
+static void doubts_free(struct push_reach *r)
+{
+	mt_vec_each (&r->doubts, d) {
+		mt_res_unref(d->res);
+		mt_free(d->words);
+	}
+	mt_vec_clear(&r->doubts);
+}
+
+void push_reach_doubts(const struct push_reach *r, uint32_t id,
+	void (*fn)(void *ctx, const struct push_reach_doubt *d), void *ctx)
+{
+	for (size_t i = 0; i < r->doubts.n; i++) {
+		const struct mt_res *res = r->doubts.v[i].res;
+		bool here = false;
+		for (uint32_t k = 0; k < res->nprov; k++)
+			here = here || res->prov[k] == id;
+		if (here)
+			fn(ctx, &r->doubts.v[i].d);
+	}
+}
+
 struct push_reach *push_reach_new(const struct push *p)
 {
 	struct push_reach *r = MT_NEW(struct push_reach);
 	r->sets = mt_map_new();
+	push_canary_doubts(push_canary_of(p), add_doubt, r);
 	for (struct mt_map_it it = { 0 }; mt_map_next(push_views_of(p)->views, &it);) {
 		const struct push_view *v = it.value;
 		struct group g = { .view = v };
-		if (!v->snap)
-			continue;
 		for (int t = 0; t < PILOT_TABLES; t++)
-			g.objects[t] = bits_of(r, v->made_of[t]);
+			g.objects[t] = bits_of(r, v->snap ? v->made_of[t] : v->classes[t]->set);
 		g.proxies = mt_reallocarray(NULL, v->n, sizeof(*g.proxies));
 		for (const struct push_proxy *x = v->first; x; x = x->view_next)
 			g.proxies[g.n++] = (struct proxy){ x, acknowledged(x) };
@@ -106,6 +149,7 @@ void push_reach_free(struct push_reach *r)
 		mt_free(g->proxies);
 	mt_vec_clear(&r->groups);
 	mt_map_free(r->sets, mt_free);
+	doubts_free(r);
 	mt_free(r);
 }
 
@@ -124,11 +168,12 @@ void push_reach_of(
 	for (size_t k = 0; k < r->groups.n; k++) {
 		const struct group *g = &r->groups.v[k];
 		bool here = concerns(g, id);
-		uint64_t need = MT_MIN(since, g->view->snap->id);
+		uint64_t need = g->view->snap ? MT_MIN(since, g->view->snap->id) : since;
 		if (here)
 			ret->concerned += (unsigned)g->n;
 		for (size_t i = 0; i < g->n; i++) {
-			bool has = g->proxies[i].acked >= need && !push_view_lacks(g->view, since);
+			bool has = g->view->snap && g->proxies[i].acked >= need &&
+				!push_view_lacks(g->view, since);
 			if (has) {
 				ret->in_force += here;
 				continue;

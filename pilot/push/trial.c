@@ -31,20 +31,25 @@ enum push_type push_type_of(int table)
 	return (enum push_type)type_of[table];
 }
 
-void push_envoy_of(const struct push_view *v, char buf[32])
+uint32_t push_envoy_of(const struct push_view *v)
 {
 	const struct pilot_proxy *p = v->first->proxy;
-	snprintf(buf, 32, "%d.%d.%d", p->major, p->minor, p->patch);
+	return push_envoy(p->major, p->minor, p->patch);
+}
+
+const char *push_envoy_text(uint32_t envoy, char buf[32])
+{
+	snprintf(buf, 32, "%u.%u.%u", envoy >> 20, envoy >> 8 & 0xfff, envoy & 0xff);
+	return buf;
 }
 
 /* ---- changes ---- */
 
 struct finding {
 	struct push_canary *c;
-	const char *envoy;
+	uint32_t envoy;
 	enum pilot_table table;
-	struct push_changes *out;
-	size_t untried;
+	struct push_found *out;
 };
 
 static void found(void *ctx, struct mt_res *was, struct mt_res *is)
@@ -52,26 +57,46 @@ static void found(void *ctx, struct mt_res *was, struct mt_res *is)
 	struct finding *f = ctx;
 	enum push_verdict verdict = push_verdict_of(f->c->verdicts, is->hash, f->envoy);
 	(void)was;
-	if (verdict == PUSH_GOOD || verdict == PUSH_BAD)
+	f->out->passed += verdict == PUSH_PASSED;
+	if (verdict == PUSH_GOOD || verdict == PUSH_BAD || verdict == PUSH_PASSED)
 		return;
 	const struct push_change ch = { f->table, (enum push_type)type_of[f->table],
 		mt_res_ref(is) };
-	mt_vec_push(f->out, ch);
-	f->untried += verdict == PUSH_UNTRIED;
+	mt_vec_push(&f->out->changes, ch);
+	f->out->untried += verdict == PUSH_UNTRIED;
 }
 
-size_t push_changes_find(struct push_canary *c, const struct push_view *v,
-	struct mt_set *const want[PILOT_TABLES], struct push_changes *ret)
+/* Many views begin with the same large sets: one look at each is enough, when all of it is good. */
+static bool is_clear(const struct push_canary *c, const struct push_class *k, const struct mt_set *s)
 {
-	char envoy[32];
-	struct finding f = { .c = c, .envoy = envoy, .out = ret };
-	push_envoy_of(v, envoy);
+	return k->clear == s && k->clear_epoch == push_verdicts_epoch(c->verdicts);
+}
+
+static void find_all(struct finding *f, struct push_class *k, struct mt_set *want)
+{
+	const struct push_found *out = f->out;
+	size_t before = out->changes.n + out->passed;
+	if (is_clear(f->c, k, want))
+		return;
+	mt_set_each_changed(NULL, want, found, f);
+	if (out->changes.n + out->passed > before)
+		return;
+	mt_set_unref(k->clear);
+	k->clear = mt_set_ref(want);
+	k->clear_epoch = push_verdicts_epoch(f->c->verdicts);
+}
+
+void push_changes_find(struct push_canary *c, const struct push_view *v,
+	struct mt_set *const want[PILOT_TABLES], struct push_found *ret)
+{
+	struct finding f = { .c = c, .envoy = push_envoy_of(v), .out = ret };
 	for (int t = 0; t < PILOT_TABLES; t++) {
 		f.table = (enum pilot_table)t;
-		if (push_gated(t))
+		if (push_gated(t) && v->made_of[t])
 			mt_set_each_changed(v->made_of[t], want[t], found, &f);
+		else if (push_gated(t))
+			find_all(&f, v->classes[t], want[t]);
 	}
-	return f.untried;
 }
 
 void push_changes_clear(struct push_changes *ch)
@@ -106,10 +131,12 @@ static int fitness(const struct push_proxy *x)
 	return any ? 1 + in_step : 0;
 }
 
-static struct push_proxy *choose(const struct push_trial *t)
+static struct push_proxy *choose(const struct push_canary *c, const struct push_trial *t)
 {
 	struct push_proxy *best = NULL;
 	int fit = -1;
+	if (c->asked && c->asked->view == t->view && !push_trial_has(t, c->asked))
+		return c->asked;
 	for (struct push_proxy *x = t->view->first; x && fit < 2; x = x->view_next) {
 		int f = push_trial_has(t, x) ? -1 : fitness(x);
 		if (f > fit) {
@@ -127,15 +154,33 @@ struct push_range push_trial_group(const struct push_trial *t)
 	return t->groups.n ? t->groups.v[t->groups.n - 1] : (struct push_range){ 0, t->changes.n };
 }
 
-static struct mt_set *group_set(const struct push_trial *t, int table)
+static bool in_group(const struct push_trial *t, size_t i)
 {
 	struct push_range g = push_trial_group(t);
+	return i >= g.from && i < g.to;
+}
+
+/* What the view has with the group in it. */
+static struct mt_set *group_set(const struct push_trial *t, int table)
+{
 	MT_VEC(struct mt_res *) res = { 0 };
-	for (size_t i = g.from; i < g.to; i++)
-		if ((int)t->changes.v[i].table == table)
+	for (size_t i = 0; i < t->changes.n; i++)
+		if ((int)t->changes.v[i].table == table && in_group(t, i))
 			mt_vec_push(&res, mt_res_ref(t->changes.v[i].res));
 	struct mt_set *s = mt_set_patch(t->view->made_of[table], res.v, res.n, NULL, 0);
 	mt_vec_clear(&res);
+	return s;
+}
+
+/* The view has nothing yet: what it should have without the other groups. */
+static struct mt_set *without_others(const struct push_trial *t, int table)
+{
+	MT_VEC(const char *) names = { 0 };
+	for (size_t i = 0; i < t->changes.n; i++)
+		if ((int)t->changes.v[i].table == table && !in_group(t, i))
+			mt_vec_push(&names, t->changes.v[i].res->name);
+	struct mt_set *s = mt_set_patch(t->want[table], NULL, 0, names.v, names.n);
+	mt_vec_clear(&names);
 	return s;
 }
 
@@ -150,8 +195,9 @@ static struct mt_set *trial_set(const struct push_trial *t, int table)
 	}
 	int searched = t->groups.n ? (int)t->changes.v[0].type : PUSH_TYPES;
 	if (type_of[table] == searched)
-		return group_set(t, table);
-	return mt_set_ref(type_of[table] < searched ? t->want[table] : v->made_of[table]);
+		return t->first ? without_others(t, table) : group_set(t, table);
+	return mt_set_ref(
+		t->first || type_of[table] < searched ? t->want[table] : v->made_of[table]);
 }
 
 void push_trial_send(struct push_canary *c, struct push_trial *t)
@@ -181,7 +227,7 @@ static void send_first(struct push_canary *c, struct push_trial *t)
 
 bool push_trial_next(struct push_canary *c, struct push_trial *t)
 {
-	struct push_proxy *x = t->ntried < PUSH_TRIED_MAX ? choose(t) : NULL;
+	struct push_proxy *x = t->ntried < PUSH_TRIED_MAX ? choose(c, t) : NULL;
 	if (!x)
 		return false;
 	t->canary = x;
@@ -199,7 +245,8 @@ void push_trial_start(struct push_canary *c, struct push_view *v,
 {
 	struct push_trial *t = MT_NEW(struct push_trial);
 	t->view = v;
-	push_envoy_of(v, t->envoy);
+	t->first = !v->snap;
+	t->envoy = push_envoy_of(v);
 	for (int i = 0; i < PILOT_TABLES; i++)
 		t->want[i] = mt_set_ref(want[i]);
 	t->changes = *ch;
@@ -207,6 +254,7 @@ void push_trial_start(struct push_canary *c, struct push_view *v,
 	for (size_t i = 0; i < t->changes.n; i++)
 		push_verdict_set(c->verdicts, t->changes.v[i].res->hash, t->envoy, PUSH_TRYING);
 	v->trial = t;
+	push_view_hold(c, v, true);
 	mt_metric_add(c->o.metrics, METRIC_pilot_canary_trials, 1);
 	push_trial_next(c, t);
 }
@@ -229,7 +277,22 @@ static void forget(struct push_canary *c, const struct push_trial *t, struct mt_
 		push_verdict_set(c->verdicts, res->hash, t->envoy, PUSH_UNTRIED);
 }
 
-bool push_trial_suspect(struct push_canary *c, struct push_trial *t, enum push_type type)
+/* Those that the words name come first. They are only a hint: what they name is tried like the rest. */
+static size_t named_first(struct push_changes *ch, const char *words)
+{
+	size_t named = 0;
+	for (size_t i = 0; i < ch->n; i++) {
+		struct push_change one = ch->v[i];
+		if (!strstr(words, one.res->name))
+			continue;
+		ch->v[i] = ch->v[named];
+		ch->v[named++] = one;
+	}
+	return named;
+}
+
+bool push_trial_suspect(
+	struct push_canary *c, struct push_trial *t, enum push_type type, const char *words)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < t->changes.n; i++)
@@ -247,8 +310,46 @@ bool push_trial_suspect(struct push_canary *c, struct push_trial *t, enum push_t
 		mt_res_unref(ch.res);
 	}
 	t->changes.n = n;
-	mt_vec_push(&t->groups, ((struct push_range){ 0, n }));
+	c->nsearching++;
+	t->searched = true;
+	size_t named = named_first(&t->changes, words);
+	mt_vec_push(&t->groups, ((struct push_range){ named < n ? named : 0, n }));
+	if (named && named < n) {
+		mt_vec_push(&t->groups, ((struct push_range){ 0, named }));
+		send_first(c, t);
+	}
 	return true;
+}
+
+/* ---- answers ---- */
+
+bool push_trial_answered(const struct push_trial *t, const struct push_proxy *x)
+{
+	if (!t->first)
+		return true;
+	for (size_t i = 0; i < t->changes.n; i++) {
+		struct mt_xds_status st;
+		if (!in_group(t, i) || (i && t->changes.v[i].type == t->changes.v[i - 1].type))
+			continue;
+		mt_xds_sub_status(x->sub, (int)t->changes.v[i].type, &st);
+		if (!st.nacked && (!st.subscribed || st.acked_id < t->first_id))
+			return false;
+	}
+	return true;
+}
+
+int push_trial_nacked(const struct push_trial *t, const struct push_proxy *x)
+{
+	for (size_t i = 0; i < t->changes.n; i++) {
+		struct mt_xds_status st;
+		int type = (int)t->changes.v[i].type;
+		if (!in_group(t, i) || (i && t->changes.v[i - 1].type == t->changes.v[i].type))
+			continue;
+		mt_xds_sub_status(x->sub, type, &st);
+		if (st.nacked)
+			return type;
+	}
+	return -1;
 }
 
 void push_trial_halve(struct push_canary *c, struct push_trial *t)
@@ -265,6 +366,8 @@ void push_trial_halve(struct push_canary *c, struct push_trial *t)
 void push_canary_again(struct push_canary *c, struct push_proxy *x)
 {
 	const struct mt_snapshot *now = x->view->snap;
+	if (!now)
+		return; /* it keeps what it has until something is decided */
 	struct mt_snapshot *snap = mt_snapshot_new(++*c->o.last_id, now->made_ns, PUSH_TYPES);
 	for (int t = 0; t < PUSH_TYPES; t++)
 		snap->sets[t] = now->sets[t] ? mt_set_ref(now->sets[t]) : NULL;
@@ -280,13 +383,17 @@ void push_trial_forget(struct push_canary *c, const struct push_trial *t)
 
 void push_trial_end(struct push_canary *c, struct push_trial *t, bool good)
 {
+	struct push_view *v = t->view;
 	push_trial_forget(c, t);
-	t->view->trial = NULL;
-	for (struct push_proxy *x = t->view->first; x; x = x->view_next) {
-		if (!push_trial_has(t, x))
-			continue;
-		mt_xds_sub_watch(x->sub, false);
-		if (!good)
+	v->trial = NULL;
+	c->nsearching -= t->searched;
+	push_view_hold(c, v, v->held);
+	for (struct push_proxy *x = v->first; x; x = x->view_next) {
+		bool has = push_trial_has(t, x);
+		if (has)
+			mt_xds_sub_watch(x->sub, v->unproven);
+		/* Somebody rejected, meanwhile, what all have: it says so again, and is heard. */
+		if (has ? !good : v->unproven && x->nacked)
 			push_canary_again(c, x);
 	}
 	c->moved = true;

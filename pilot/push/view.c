@@ -27,6 +27,7 @@ static void view_free(struct push_views *v, struct push_view *view)
 	for (int t = 0; t < PILOT_TABLES; t++) {
 		mt_set_unref(view->made_of[t]);
 		mt_set_unref(view->pinned[t]);
+		mt_set_unref(view->proven[t]);
 	}
 	for (int t = 0; t < PILOT_TABLES; t++)
 		class_release(v, view->classes[t]);

@@ -8,14 +8,24 @@
 struct push_view {
 	char *key; /* the addresses of its classes */
 	struct push_class *classes[PILOT_TABLES];
-	struct mt_snapshot *snap;
+	struct mt_snapshot *snap; /* NULL: its proxies are not told anything yet */
 	struct mt_set *made_of[PILOT_TABLES]; /* what snap's sets were made from; references */
 	bool held;            /* its classes have newer sets that nobody has accepted yet */
-	uint64_t approved_id; /* the last snapshot that had all that its classes had */
-	/* canary.c: what is being decided while it is held, else what was; since when; the trial */
+	/* By number of the world (and so of the snapshots that it led to): up to which its classes'
+	 * sets are in what it has; in what is pinned; while it is held, in what it was given. */
+	uint64_t allowed_id, pinned_id, approved_id;
+	/* allow.c and canary.c: what is being decided while it is held, else what was; since when; the
+	 * trial; the list of held ones */
 	struct mt_set *pinned[PILOT_TABLES];
-	int64_t pinned_ns, newest_ns;
+	int64_t pinned_ns, newest_ns, held_ns;
 	struct push_trial *trial;
+	struct push_view *held_next, **held_prev;
+	/* What is known to be accepted of what it has: references, NULL nothing. */
+	struct mt_set *proven[PILOT_TABLES];
+	uint64_t proven_id;    /* the world of it, 0: nothing */
+	bool unproven;       /* it has more than that */
+	bool silent;         /* ... and nobody has said anything of it for long */
+	int64_t unproven_ns; /* since when */
 	struct push_proxy *first;
 	size_t n;
 };
@@ -30,6 +40,7 @@ struct push_views {
 };
 
 const struct push_views *push_views_of(const struct push *p);
+const struct push_canary *push_canary_of(const struct push *p);
 /* Is what came with this snapshot still held back from the view? */
 static inline bool push_view_lacks(const struct push_view *v, uint64_t since)
 {

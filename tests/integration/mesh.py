@@ -154,7 +154,9 @@ class Workload:
     """An application with an Envoy before it."""
 
     def __init__(self, mesh, app, version="v1", namespace="default", labels=None, tcp=False,
-                 name=None, egress_hosts=None, account=None, sidecar=True, listed=True, grpc=False):
+                 name=None, egress_hosts=None, account=None, sidecar=True, listed=True, grpc=False,
+                 envoy_binary=None):
+        self.envoy_binary = envoy_binary  # None: the mesh's
         self.mesh, self.app, self.version, self.namespace = mesh, app, version, namespace
         self.name = name or f"{app}-{version}"
         self.labels = {"app": app, "version": version, "instance": self.name, **(labels or {})}
@@ -289,7 +291,8 @@ class Mesh:
     DAEMONS = ("galley", "pilot", "mixer")
 
     def __init__(self, net, tmp, apps, protocol="delta", mixer=False, envoy_binary=None,
-                 drain_s=3):
+                 drain_s=3, pilot_flags=()):
+        self.pilot_flags = list(pilot_flags)
         assert protocol in ("delta", "sotw")
         self.net, self.tmp, self.apps, self.protocol = net, tmp, apps, protocol
         self.with_mixer, self.envoy_binary, self.drain_s = mixer, envoy_binary, drain_s
@@ -308,12 +311,13 @@ class Mesh:
     def make_envoy(self, w, admin):
         """An Envoy (not started) for a workload or gateway."""
         return Envoy(w.name, w.node, self.xds_addr, admin, self.protocol, self.tmp,
-                     self.envoy_binary, self.drain_s)
+                     getattr(w, "envoy_binary", None) or self.envoy_binary, self.drain_s)
 
     def daemon(self, name):
         flags = {
             "galley": ["--source", f"dir:{self.config}", "--listen", self.galley_addr],
-            "pilot": ["--config-server", self.galley_addr, "--xds-addr", self.xds_addr],
+            "pilot": ["--config-server", self.galley_addr, "--xds-addr", self.xds_addr,
+                      *self.pilot_flags],
             "mixer": ["--config-server", self.galley_addr, "--listen", self.mixer_addr,
                       "--prometheus-addr", self.prometheus_addr],
         }[name]

@@ -14,8 +14,8 @@ from util import BIN, http_request
 class World:
     """client (two of it) → reviews in two versions, shop."""
 
-    def __init__(self, net, tmp, apps, protocol):
-        m = self.mesh = Mesh(net, tmp, apps, protocol=protocol)
+    def __init__(self, net, tmp, apps, protocol, **mesh):
+        m = self.mesh = Mesh(net, tmp, apps, protocol=protocol, **mesh)
         self.client = m.workload("client")
         self.other = m.workload("client", version="v2")
         self.reviews = {v: m.workload("reviews", version=v) for v in ("v1", "v2")}

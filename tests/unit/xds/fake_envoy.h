@@ -21,7 +21,8 @@ struct fake_envoy;
 struct fake_response {
 	int type;
 	size_t bytes;
-	const char *const *names; /* of the resources in it */
+	const char *const *names; /* of the resources in it, sorted */
+	const uint64_t *versions; /* likewise: hashes of their bytes */
 	size_t n;
 	const char *const *removed; /* delta */
 	size_t nremoved;

@@ -133,6 +133,25 @@ static struct mt_view any_of(struct mt_view v, bool delta)
 	return any;
 }
 
+static int by_name(const void *a, const void *b)
+{
+	const struct fake_resource *const *x = a, *const *y = b;
+	return strcmp((*x)->name, (*y)->name);
+}
+
+static void list(struct fake_parsed *p, size_t n, struct mt_arena *a)
+{
+	const char **names = MT_ANEWN(a, const char *, n + 1);
+	uint64_t *versions = MT_ANEWN(a, uint64_t, n + 1);
+	qsort(p->res, n, sizeof(p->res[0]), by_name);
+	for (size_t i = 0; i < n; i++) {
+		names[i] = p->res[i]->name;
+		versions[i] = p->res[i]->version;
+	}
+	p->r.names = names;
+	p->r.versions = versions;
+}
+
 bool fake_parse(
 	struct fake_envoy *e, const void *p, size_t n, struct mt_arena *a, struct fake_parsed *ret)
 {
@@ -152,22 +171,18 @@ bool fake_parse(
 	if (w.bad || out.r.type < 0 || out.nonce.n >= 64 || out.version.n >= 64)
 		return false;
 	out.res = MT_ANEWN(a, const struct fake_resource *, out.r.n + 1);
-	const char **names = MT_ANEWN(a, const char *, out.r.n + 1);
 	const char **removed = MT_ANEWN(a, const char *, out.r.nremoved + 1);
 	size_t k = 0, g = 0;
 	w = mt_flat_of(p, n);
 	while (mt_flat_next(&w, &f)) {
 		if (f.number == 2) {
-			out.res[k] = fake_resource_of(out.r.type, any_of(f.v, e->o.delta));
-			names[k] = out.res[k]->name;
-			k++;
+			out.res[k++] = fake_resource_of(out.r.type, any_of(f.v, e->o.delta));
 		} else if (f.number == 6 && e->o.delta) {
 			removed[g++] = fake_intern(f.v);
 		}
 	}
-	qsort(names, k, sizeof(*names), mt_strcmpp);
+	list(&out, k, a);
 	qsort(removed, g, sizeof(*removed), mt_strcmpp);
-	out.r.names = names;
 	out.r.removed = removed;
 	*ret = out;
 	return true;
