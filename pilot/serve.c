@@ -49,6 +49,7 @@ int pilot_serve_start(struct mt_daemon *d, void *self, struct mt_err *err)
 			.removal_grace_ns = p->opts->removal_grace,
 			.metrics = mt_daemon_metrics(d),
 			.measure = push_measure,
+			.synced_later = true,
 		});
 	r = *plain ? listen_on(p, plain, NULL, &p->plain, err) : 0;
 	if (r == 0 && *secure)

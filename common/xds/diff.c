@@ -14,7 +14,7 @@ enum { STEPS_MAX = 8, KIND_UNION = 2 /* after the two modes */ };
 struct mt_set_step {
 	uint64_t base; /* number of the older set */
 	int kind;
-	void *object;
+	void *object; /* NULL: a union that is the newer set itself */
 };
 
 static void step_drop(struct mt_set_step *c)
@@ -91,10 +91,10 @@ static struct mt_set *union_make(struct mt_set *old, struct mt_set *newer)
 	return s;
 }
 
-static void *step_ref(const struct mt_set_step *c)
+static void *step_ref(const struct mt_set_step *c, struct mt_set *newer)
 {
 	if (c->kind == KIND_UNION)
-		return mt_set_ref(c->object);
+		return mt_set_ref(c->object ? c->object : newer);
 	mt_ref_get(&((struct mt_diff *)c->object)->ref);
 	return c->object;
 }
@@ -106,7 +106,7 @@ static void *step(struct mt_set *old, struct mt_set *newer, int kind)
 	pthread_mutex_lock(&newer->mu);
 	for (size_t i = 0; i < newer->nsteps; i++) {
 		if (newer->steps[i].base == base && newer->steps[i].kind == kind) {
-			void *found = step_ref(&newer->steps[i]);
+			void *found = step_ref(&newer->steps[i], newer);
 			pthread_mutex_unlock(&newer->mu);
 			return found;
 		}
@@ -114,18 +114,20 @@ static void *step(struct mt_set *old, struct mt_set *newer, int kind)
 	struct mt_set_step c = { .base = base, .kind = kind }, out = { 0 };
 	c.object = kind == KIND_UNION ? (void *)union_make(old, newer)
 				      : (void *)diff_make(old, newer, (enum mt_xds_mode)kind);
-	/* A union without anything kept is newer itself: caching that would be a cycle. */
-	bool keep = c.object != newer;
-	if (keep && !newer->steps)
+	if (c.object == newer) { /* kept as NULL: a set that refers to itself would never go */
+		mt_set_unref(newer);
+		c.object = NULL;
+	}
+	if (!newer->steps)
 		newer->steps = mt_reallocarray(NULL, STEPS_MAX, sizeof(*newer->steps));
-	if (keep && newer->nsteps < STEPS_MAX) {
+	if (newer->nsteps < STEPS_MAX) {
 		newer->steps[newer->nsteps++] = c;
-	} else if (keep) {
+	} else {
 		out = newer->steps[newer->next];
 		newer->steps[newer->next] = c;
 		newer->next = (newer->next + 1) % STEPS_MAX;
 	}
-	void *ret = keep ? step_ref(&c) : c.object;
+	void *ret = step_ref(&c, newer);
 	pthread_mutex_unlock(&newer->mu);
 	if (out.object)
 		step_drop(&out);

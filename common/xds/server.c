@@ -53,6 +53,17 @@ void mt_xds_count(const struct mt_xds_sub *s, int type, enum mt_xds_measure what
 		sv->opts.measure(sv->opts.ctx, what, type, v);
 }
 
+static void drop_synced(struct mt_xds_server *sv)
+{
+	struct mt_xds_sub *next, *s = atomic_exchange(&sv->synced, NULL);
+	for (; s; s = next) {
+		next = s->synced_next;
+		mt_xds_sub_unref(s);
+	}
+}
+
+static void tell_synced(struct mt_xds_server *sv);
+
 static void trim(void *arg MT_UNUSED)
 {
 	malloc_trim(0);
@@ -75,17 +86,48 @@ static void give_back(struct mt_xds_server *sv)
 	}
 }
 
-static void on_tick(void *arg)
+static void lower(_Atomic int64_t *at, int64_t to)
 {
-	struct mt_xds_server *sv = arg;
-	give_back(sv);
-	int64_t now = mt_mono(sv->clock);
+	int64_t was = atomic_load(at);
+	while (to < was && !atomic_compare_exchange_weak(at, &was, to))
+		;
+}
+
+void mt_xds_wake_at(struct mt_xds_sub *s, int64_t at)
+{
+	int64_t set = atomic_load(&s->deadline);
+	if (set && set <= at)
+		return;
+	atomic_store(&s->deadline, at);
+	lower(&s->server->next_deadline, at);
+}
+
+/* Wakes the streams whose time has come. While no deadline is due nobody is looked at, so that ten
+ * thousand proxies in step cost nothing. The earliest is forgotten before the walk: a stream that sets
+ * one meanwhile is either seen or lowers it again. */
+static void wake_due(struct mt_xds_server *sv, int64_t now)
+{
+	int64_t next = INT64_MAX;
+	if (now < atomic_load(&sv->next_deadline))
+		return;
+	atomic_store(&sv->next_deadline, INT64_MAX);
 	for (struct mt_xds_sub *s = sv->subs; s; s = s->next) {
 		int64_t at = atomic_load(&s->deadline);
 		/* Cleared here; the pump sets the next one. */
 		if (at && at <= now && atomic_compare_exchange_strong(&s->deadline, &at, 0))
 			mt_rpc_stream_wake(s->stream);
+		else if (at)
+			next = MT_MIN(next, at);
 	}
+	lower(&sv->next_deadline, next);
+}
+
+static void on_tick(void *arg)
+{
+	struct mt_xds_server *sv = arg;
+	give_back(sv);
+	wake_due(sv, mt_mono(sv->clock));
+	tell_synced(sv);
 }
 
 struct mt_xds_server *mt_xds_server_new(struct mt_loop *l, const struct mt_xds_server_opts *o)
@@ -103,6 +145,7 @@ struct mt_xds_server *mt_xds_server_new(struct mt_loop *l, const struct mt_xds_s
 		s->opts.max_names = MAX_NAMES;
 	if (!s->opts.ack_timeout_ns)
 		s->opts.ack_timeout_ns = ACK_TIMEOUT;
+	atomic_init(&s->next_deadline, INT64_MAX);
 	s->names = mt_names_table_new();
 	s->empty = mt_set_new(NULL, 0);
 	if (o->metrics)
@@ -169,10 +212,11 @@ void mt_xds_server_free(struct mt_xds_server *s)
 {
 	if (!s)
 		return;
-	s->freed = true;
+	atomic_store(&s->freed, true);
 	mt_timer_free(s->tick);
 	while (s->subs)
 		sub_unlink(s->subs);
+	drop_synced(s);
 	mt_xds_server_unref(s);
 }
 
@@ -226,8 +270,6 @@ static void run_events(void *arg)
 	uint64_t nacks[MT_ARRAY_SIZE(s->event_nacks)];
 	pthread_mutex_lock(&s->mu);
 	s->event_posted = false;
-	bool synced = MT_TAKE(s->event_synced);
-	struct mt_xds_event in_step = { .kind = MT_XDS_SYNCED, .snapshot_id = s->event_synced_id };
 	struct mt_xds_event settled = { .kind = MT_XDS_SETTLED,
 		.snapshot_id = s->event_settled_id };
 	s->event_settled_id = 0;
@@ -249,8 +291,6 @@ static void run_events(void *arg)
 	}
 	if (settled.snapshot_id)
 		deliver(s, &settled);
-	if (synced)
-		deliver(s, &in_step);
 	mt_xds_sub_unref(s);
 }
 
@@ -262,15 +302,50 @@ static bool must_post(struct mt_xds_sub *s)
 	return post;
 }
 
+static void run_synced(void *arg)
+{
+	tell_synced(arg);
+	mt_xds_server_unref(arg);
+}
+
 void mt_xds_post_synced(struct mt_xds_sub *s, uint64_t id)
 {
+	struct mt_xds_server *sv = s->server;
 	pthread_mutex_lock(&s->mu);
+	bool linked = s->event_synced;
 	s->event_synced = true;
 	s->event_synced_id = id;
-	bool post = must_post(s);
+	s->event_synced_ns = mt_mono(sv->clock);
 	pthread_mutex_unlock(&s->mu);
-	if (post)
-		mt_loop_post(s->server->loop, run_events, mt_xds_sub_ref(s));
+	if (linked)
+		return;
+	s->synced_next = atomic_load(&sv->synced);
+	mt_xds_sub_ref(s);
+	while (!atomic_compare_exchange_weak(&sv->synced, &s->synced_next, s))
+		;
+	if (atomic_load(&sv->freed)) {
+		drop_synced(sv);
+	} else if (!sv->opts.synced_later && !s->synced_next) {
+		mt_ref_get(&sv->ref);
+		mt_loop_post(sv->loop, run_synced, sv);
+	}
+}
+
+static void tell_synced(struct mt_xds_server *sv)
+{
+	struct mt_xds_sub *next, *s = atomic_exchange(&sv->synced, NULL);
+	for (; s; s = next) {
+		next = s->synced_next;
+		pthread_mutex_lock(&s->mu);
+		struct mt_xds_event ev = { .kind = MT_XDS_SYNCED,
+			.snapshot_id = s->event_synced_id,
+			.at_ns = s->event_synced_ns };
+		s->event_synced = false;
+		pthread_mutex_unlock(&s->mu);
+		if (ev.snapshot_id)
+			deliver(s, &ev);
+		mt_xds_sub_unref(s);
+	}
 }
 
 void mt_xds_post_settled(struct mt_xds_sub *s, uint64_t id)
@@ -305,6 +380,7 @@ void mt_xds_post_nack(struct mt_xds_sub *s, int type, struct mt_view words)
 	t->nack_id = t->status.sent_id;
 	t->status.nacked = true;
 	t->status.nacks++;
+	s->event_synced_id = 0;
 	s->event_nacks[type / 64] |= 1ull << (type % 64);
 	bool post = must_post(s);
 	pthread_mutex_unlock(&s->mu);

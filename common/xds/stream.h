@@ -58,7 +58,7 @@ struct mt_xds_sub {
 
 	_Atomic(struct mt_snapshot *) inbox;
 	_Atomic(struct mt_xds_ending *) closing;
-	_Atomic int64_t deadline; /* mono clock: wake the stream then; 0 none */
+	_Atomic int64_t deadline; /* mono clock: wake the stream then; 0 none. mt_xds_wake_at() */
 	atomic_bool watched;
 
 	/* stream */
@@ -77,8 +77,10 @@ struct mt_xds_sub {
 
 	pthread_mutex_t mu;
 	bool event_posted;
-	bool event_synced;
-	uint64_t event_synced_id;
+	bool event_synced; /* it is on the server's list */
+	uint64_t event_synced_id; /* 0: not any more */
+	int64_t event_synced_ns;
+	struct mt_xds_sub *synced_next; /* of that list; set before it is linked */
 	uint64_t event_settled_id; /* 0 none */
 	uint64_t event_nacks[(MT_XDS_TYPES_MAX + 63) / 64];
 	struct mt_xds_tstate *types[]; /* by index; NULL: never asked for. Pointers set under mu */
@@ -99,6 +101,8 @@ struct mt_xds_server {
 	struct mt_set *empty;
 	_Atomic uint64_t last_id;
 	_Atomic uint64_t sent_bytes;                    /* of all streams */
+	_Atomic(struct mt_xds_sub *) synced; /* in step since the last tick; a reference each */
+	_Atomic int64_t next_deadline; /* no stream has an earlier one; INT64_MAX: none has */
 	struct mt_metric_series *(*series)[MT_XDS_M_N]; /* by type; NULL: no metrics */
 	struct mt_metric_series *streams[2];
 	/* loop */
@@ -107,12 +111,14 @@ struct mt_xds_server {
 	uint64_t ticked_bytes;  /* sent_bytes at the last tick */
 	uint64_t trimmed_bytes; /* ... when memory was given back last */
 	unsigned quiet;         /* ticks without a response */
-	bool freed;
+	atomic_bool freed;
 };
 
 extern const struct mt_rpc_ops mt_xds_sotw_ops, mt_xds_delta_ops;
 
-/* server.c; mt_xds_count(): any thread */
+/* server.c; mt_xds_count(): any thread; mt_xds_wake_at(): stream */
+/* Wakes the stream at that time, unless something earlier is set already. */
+void mt_xds_wake_at(struct mt_xds_sub *s, int64_t at);
 void mt_xds_count(const struct mt_xds_sub *s, int type, enum mt_xds_measure what, double v);
 void mt_xds_server_unref(struct mt_xds_server *s);
 

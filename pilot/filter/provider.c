@@ -83,7 +83,7 @@ static void mark(struct pilot_job *j, const char *name)
 	/* A log or tracer begins when its service comes. */
 	j->telemetry.hash = mt_hash_mix(j->telemetry.hash, svc >= 0 ? j->ix->svcs[svc]->hash : 1);
 	if (svc >= 0)
-		j->clusters[svc] = 1;
+		j->marks[svc] = 1;
 }
 
 void pilot_scope_telemetry(struct pilot_job *j)

@@ -210,10 +210,8 @@ static void key_place(struct mt_buf *b, const struct pilot_proxy *p)
 }
 
 static void key_inbound(struct mt_buf *b, const struct pilot_world *w, const struct pilot_proxy *p,
-	struct mt_arena *a, bool own_addresses)
+	const struct pilot_instance *inst, size_t n, bool own_addresses)
 {
-	struct pilot_instance *inst;
-	size_t n = pilot_world_instances(w, p, a, &inst);
 	for (size_t i = 0; i < n; i++) {
 		const struct pilot_endpoints *e = pilot_world_eps(w, inst[i].service);
 		const struct pilot_service *s = w->ix->svcs[inst[i].service];
@@ -261,7 +259,7 @@ static void finish(struct mt_buf *b, size_t common, struct mt_arena *a, struct p
 		b->p[common] = '\0';
 }
 
-void pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a,
+size_t pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a,
 	struct pilot_class_key ret[PILOT_TABLES])
 {
 	struct mt_buf b = { 0 };
@@ -278,11 +276,14 @@ void pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, 
 	}
 	key_place(&b, p);
 	finish(&b, common, a, &ret[PILOT_ENDPOINTS]);
-	key_inbound(&b, w, p, a, has_ingress(w, p));
+	struct pilot_instance *inst;
+	size_t n = pilot_world_instances(w, p, a, &inst);
+	key_inbound(&b, w, p, inst, n, has_ingress(w, p));
 	finish(&b, common, a, &ret[PILOT_CLUSTERS_INBOUND]);
-	key_inbound(&b, w, p, a, pilot_class_own_inbound(w, p));
+	key_inbound(&b, w, p, inst, n, pilot_class_own_inbound(w, p));
 	finish(&b, common, a, &ret[PILOT_LISTENERS_INBOUND]);
-	key_inbound(&b, w, p, a, pilot_class_own_inbound_routes(w));
+	key_inbound(&b, w, p, inst, n, pilot_class_own_inbound_routes(w));
 	finish(&b, common, a, &ret[PILOT_ROUTES_INBOUND]);
 	mt_buf_clear(&b);
+	return n;
 }

@@ -34,5 +34,6 @@ bool pilot_class_own_inbound(const struct pilot_world *w, const struct pilot_pro
 /* The same for its inbound routes: facts for Mixer alone. */
 bool pilot_class_own_inbound_routes(const struct pilot_world *w);
 
-void pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a,
+/* Returns how many instances the proxy is. */
+size_t pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a,
 	struct pilot_class_key ret[PILOT_TABLES]);

@@ -77,6 +77,7 @@ void push_class_free(struct push_class *c)
 	mt_set_unref(c->joined_with);
 	mt_set_unref(c->joined_own);
 	push_tally_clear(&c->tallies);
+	mt_free(c->scope);
 	mt_free(c->key);
 	mt_free(c);
 }

@@ -16,6 +16,8 @@ struct push_class {
 	char *key;
 	unsigned refs;         /* views that use it */
 	uint64_t epoch;        /* of the last computation, 0 never */
+	uint8_t *scope; /* PILOT_ENDPOINTS: pilot_job_scope() at scope_epoch; NULL: not known */
+	uint64_t scope_epoch;
 	struct mt_map *items;  /* name -> struct push_item */
 	struct mt_map *vhosts; /* PILOT_ROUTES: "route/vhost" -> struct push_vhost */
 	struct mt_set *set;    /* NULL until computed */

@@ -60,11 +60,13 @@ struct push {
 	bool virtual_hosts;
 	struct pilot_world *world;
 	uint64_t epoch;   /* of the world: grows with each */
+	uint64_t built_epoch; /* of the last that more than endpoints changed in */
 	uint64_t next_id; /* of snapshots */
 	struct push_views views;
 	struct push_canary *canary;
 	struct push_proxy *first;
 	unsigned n;
+	struct mt_metric_series *pushes[PUSH_TYPES]; /* pilot_xds_pushes */
 	struct mt_map
 		*credentials; /* of proxies whose agents reported: node id -> struct credentials */
 	void (*on_secrets)(void *ctx); /* NULL: nobody asks */
@@ -81,6 +83,15 @@ static void credentials_free(void *c)
 	mt_free(c);
 }
 
+/* pilot_xds_pushes{type="cds"} */
+static struct mt_metric_series *pushes_of(struct mt_metrics *m, int type)
+{
+	char name[8] = "";
+	for (size_t i = 0; i + 1 < sizeof(name) && push_types[type].name[i]; i++)
+		name[i] = (char)tolower((unsigned char)push_types[type].name[i]);
+	return mt_metric_series(m, METRIC_pilot_xds_pushes, (const char *const[]){ name, NULL });
+}
+
 struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned max_proxies)
 {
 	struct push *p = MT_NEW(struct push);
@@ -91,6 +102,8 @@ struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned ma
 	p->canary = push_canary_new(&(struct push_canary_opts){
 		.loop = l, .metrics = metrics, .views = &p->views, .last_id = &p->next_id });
 	p->credentials = mt_map_new();
+	for (int t = 0; t < PUSH_TYPES; t++)
+		p->pushes[t] = pushes_of(metrics, t);
 	return p;
 }
 
@@ -132,12 +145,10 @@ static void enter_view(struct push *p, struct push_proxy *x)
 	MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
 	struct pilot_class_key keys[PILOT_TABLES];
 
-	struct pilot_instance *inst;
-	bool no_ip = x->proxy->type != PILOT_ROUTER &&
-		!pilot_world_instances(p->world, x->proxy, a, &inst);
+	size_t instances = pilot_class_keys(p->world, x->proxy, a, keys);
+	bool no_ip = x->proxy->type != PILOT_ROUTER && !instances;
 	mt_metric_add(p->metrics, METRIC_pilot_no_ip, (double)no_ip - (double)x->no_ip);
 	x->no_ip = no_ip;
-	pilot_class_keys(p->world, x->proxy, a, keys);
 	push_view_enter(&p->views, x, keys);
 }
 
@@ -196,6 +207,20 @@ static void regroup(struct push *p)
 
 /* ---- changes ---- */
 
+/* For the endpoints of a class. What the class sees is found out once after each change of rules or
+ * services. */
+static struct pilot_job *endpoints_job(
+	struct push *p, struct push_class *c, const struct pilot_proxy *of, struct mt_arena *a)
+{
+	if (c->scope && c->scope_epoch >= p->built_epoch)
+		return pilot_job_endpoints(p->world, of, c->scope, a);
+	struct pilot_job *j = pilot_job_new(p->world, of, a);
+	mt_free(c->scope);
+	c->scope = pilot_job_scope(j);
+	c->scope_epoch = p->epoch;
+	return j;
+}
+
 static void patch_endpoints(
 	struct push *p, struct push_view *v, const struct pilot_endpoints_change *eps, size_t n)
 {
@@ -204,7 +229,7 @@ static void patch_endpoints(
 	if (c->epoch == p->epoch)
 		return;
 	MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
-	struct pilot_job *j = pilot_job_new(p->world, v->first->proxy, a);
+	struct pilot_job *j = endpoints_job(p, c, v->first->proxy, a);
 	for (size_t i = 0; i < n; i++) {
 		int svc = pilot_world_find(p->world, eps[i].hostname, eps[i].ns);
 		if (svc < 0)
@@ -291,6 +316,7 @@ void push_world(struct push *p, struct pilot_world *w, const struct pilot_dirty 
 	if (before && !d->index && !(d->tables & ~(1u << PILOT_ENDPOINTS | T_INBOUND))) {
 		endpoints_only(p, before, d, eps, neps);
 	} else {
+		p->built_epoch = p->epoch;
 		if (keys_moved(before, w, d))
 			regroup(p);
 		for (struct mt_map_it it = { 0 }; mt_map_next(p->views.views, &it);)
@@ -494,13 +520,9 @@ static void set_nacked(struct push *p, struct push_proxy *x, unsigned mask)
 void push_measure(void *ctx, enum mt_xds_measure what, int type, double v)
 {
 	struct push *p = ctx;
-	char name[8] = "";
 
-	if (what != MT_XDS_M_PUSHES)
-		return;
-	for (size_t i = 0; i + 1 < sizeof(name) && push_types[type].name[i]; i++)
-		name[i] = (char)tolower((unsigned char)push_types[type].name[i]);
-	mt_metric_add(p->metrics, METRIC_pilot_xds_pushes, v, name);
+	if (what == MT_XDS_M_PUSHES)
+		mt_series_add(p->pushes[type], v);
 }
 
 static void detach(void *ctx, struct mt_xds_sub *s)
@@ -547,7 +569,7 @@ static void event(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev
 	const struct mt_snapshot *snap = push_snapshot(x);
 	if (snap && snap->id == ev->snapshot_id)
 		mt_metric_observe(p->metrics, METRIC_pilot_proxy_convergence_time,
-			(double)(mt_mono(mt_loop_clock(p->loop)) - snap->made_ns) / MT_NS_PER_SEC);
+			(double)(ev->at_ns - snap->made_ns) / MT_NS_PER_SEC);
 }
 
 const struct mt_xds_app push_app = { .attach = attach, .detach = detach, .event = event };

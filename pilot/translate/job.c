@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/hash.h"
+#include "common/base/mem.h"
 #include "common/base/strs.h"
 #include "pilot/filter/patch.h"
 #include "pilot/filter/telemetry.h"
@@ -15,7 +16,7 @@
 #include "pilot/translate/listener.h"
 #include "pilot/translate/route.h"
 
-struct pilot_job *pilot_job_new(
+static struct pilot_job *job_base(
 	const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a)
 {
 	struct pilot_job *j = MT_ANEW(a, struct pilot_job);
@@ -24,12 +25,35 @@ struct pilot_job *pilot_job_new(
 	j->mesh = &w->ix->mesh;
 	j->p = p;
 	j->a = a;
-	j->clusters = MT_ANEWN(a, uint8_t, w->ix->nsvcs + 1);
+	j->noting = PILOT_TABLES;
 	j->fp_shared = mt_hash_mix(j->mesh->hash,
 		(uint64_t)p->type << 3 | (uint64_t)p->sds << 2 | (uint64_t)p->ipv6 << 1 | p->ipv4);
 	for (size_t i = 0; i < p->ncredentials; i++)
 		j->fp_shared = mt_hash_mix(j->fp_shared, mt_hash_str(p->credentials[i]));
 	j->fp_shared = mt_hash_mix(j->fp_shared, p->credentials != NULL);
+	return j;
+}
+
+struct pilot_job *pilot_job_endpoints(const struct pilot_world *w, const struct pilot_proxy *p,
+	const uint8_t *scope, struct mt_arena *a)
+{
+	struct pilot_job *j = job_base(w, p, a);
+	j->clusters = scope;
+	if (p->type != PILOT_PROXYLESS)
+		pilot_scope_patches(j);
+	return j;
+}
+
+uint8_t *pilot_job_scope(const struct pilot_job *j)
+{
+	return j->p->type == PILOT_ROUTER ? NULL : mt_memdup(j->clusters, j->ix->nsvcs + 1);
+}
+
+struct pilot_job *pilot_job_new(
+	const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a)
+{
+	struct pilot_job *j = job_base(w, p, a);
+	j->clusters = j->marks = MT_ANEWN(a, uint8_t, w->ix->nsvcs + 1);
 	j->fp = mt_hash_mix(j->fp_shared, (uint64_t)p->none << 1 | p->tproxy);
 	j->fp = mt_hash_mix(j->fp, mt_hash_str(p->ns));
 	j->fp = mt_hash_mix(j->fp, mt_hash_str(p->domain));

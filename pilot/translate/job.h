@@ -78,7 +78,8 @@ struct pilot_job {
 	bool has_egress_proxy; /* it is that of a Sidecar's egressProxy */
 	struct pilot_egress *egress;
 	size_t negress;
-	uint8_t *clusters; /* by service index: has clusters here */
+	const uint8_t *clusters; /* by service index: has clusters here */
+	uint8_t *marks; /* the same, while what the proxy sees is being found out */
 	bool dynamic_dns;  /* one of them is resolved from what requests ask for */
 	struct pilot_inbound *inbound;
 	size_t ninbound;

@@ -54,7 +54,7 @@ static void egress_services(struct pilot_job *j, struct pilot_egress *e)
 		if (twin && pilot_world_find(j->w, s->hostname, j->p->ns) != (int)i)
 			continue;
 		e->svcs[e->nsvcs++] = (uint32_t)i;
-		j->clusters[i] = 1;
+		j->marks[i] = 1;
 		j->dynamic_dns = j->dynamic_dns || s->resolution == PILOT_RES_DYNAMIC_DNS;
 	}
 	j->fp = mt_hash_mix(j->fp, j->dynamic_dns);
@@ -65,7 +65,7 @@ static void mark(struct pilot_job *j, const Nw__Destination *d, const struct pil
 	const char *host;
 	int i = d ? pilot_job_service(j, d->host, vs->obj->ns, &host) : -1;
 	if (i >= 0)
-		j->clusters[i] = 1;
+		j->marks[i] = 1;
 }
 
 static void mark_destinations(struct pilot_job *j, const struct pilot_vs *vs)

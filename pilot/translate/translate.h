@@ -29,6 +29,13 @@ struct pilot_job;
  * outlive the job, which is freed with the arena. */
 struct pilot_job *pilot_job_new(
 	const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a);
+/* Which services the proxy has clusters of: a heap block to mt_free(), which holds for all proxies of
+ * its endpoint class until a world is built anew (updates keep it). NULL for a gateway. */
+uint8_t *pilot_job_scope(const struct pilot_job *j);
+/* A job for endpoints alone (pilot_clusters_of(), plans and builds of PILOT_ENDPOINTS), which does not
+ * have to find out what the proxy sees. scope is borrowed. */
+struct pilot_job *pilot_job_endpoints(const struct pilot_world *w, const struct pilot_proxy *p,
+	const uint8_t *scope, struct mt_arena *a);
 /* Notes of all plans and builds so far. A plan's carry its table (those of what the proxy sees at all
  * one that is planned whenever that may have changed), a build's PILOT_NOTE_BUILT. */
 const struct pilot_notes *pilot_job_notes(const struct pilot_job *j);
