@@ -13,7 +13,7 @@ enum {
 	AGE_GRACE_MS = 5 * 1000,
 	KEEPALIVE_TIMEOUT_MS = 10 * 1000,
 	LOOKAHEAD_BYTES = 4096,
-	READ_BYTES = 8192,      /* an idle connection waits with a buffer of this size (memory.c) */
+	READ_BYTES = 4096,      /* an idle connection waits with a buffer of this size (memory.c) */
 	TLS_FRAME_BYTES = 8192, /* ... and keeps one of this size to encrypt */
 	PING_MIN_MS = 5 * 1000, /* a client that pings more often is cut off */
 };
@@ -85,7 +85,11 @@ static grpc_server *make_core(const struct mt_rpc_server *s)
 		RPC_ARG_INT(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES),
 		/* Two daemons on one port must be an error, not a lottery. */
 		RPC_ARG_INT(GRPC_ARG_ALLOW_REUSEPORT, 0),
+		/* Filters that nobody needs cost each call memory and each message time: we compress
+		 * nothing, and a client that stops waiting says so. */
+		RPC_ARG_INT(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
 		RPC_ARG_INT(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
+		RPC_ARG_INT(GRPC_ARG_ENABLE_DEADLINE_CHECKS, 0),
 		RPC_ARG_INT(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
 		RPC_ARG_INT(GRPC_ARG_ENABLE_CHANNELZ, 0),
 		RPC_ARG_INT(GRPC_ARG_HTTP2_BDP_PROBE, 0),

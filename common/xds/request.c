@@ -193,3 +193,13 @@ int mt_xds_node_unpack(struct mt_view bytes, size_t max, Core__Node **ret, struc
 	mt_buf_clear(&kept);
 	return rc;
 }
+
+Core__Node *mt_xds_node_shrink(Core__Node *node)
+{
+	size_t n = strlen(node->id) + 1;
+	Core__Node *small = mt_alloc(sizeof(*small) + n);
+	core__node__init(small);
+	small->id = memcpy(small + 1, node->id, n);
+	mt_free(node);
+	return small;
+}

@@ -31,6 +31,8 @@ struct mt_xds_request {
 int mt_xds_request_parse(const void *p, size_t n, bool delta, size_t max_names, struct mt_arena *a,
 	struct mt_xds_request *ret, struct mt_err *err);
 
+/* In place of an unpacked node one that has nothing but its id, likewise one block. Frees the node. */
+Core__Node *mt_xds_node_shrink(Core__Node *node);
 /* Unpacks a node into one heap block (mt_free) that is no larger than it needs; the list of the
  * proxy's extensions, most of its bytes, is left out. At most max bytes of memory: MT_LIMIT. */
 int mt_xds_node_unpack(struct mt_view bytes, size_t max, Core__Node **ret, struct mt_err *err);

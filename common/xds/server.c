@@ -234,6 +234,8 @@ static void run_attach(void *arg)
 		mt_xds_sub_unref(s);
 		return;
 	}
+	/* The application has taken what it needs: of thousands of nodes only the ids are kept. */
+	s->node = mt_xds_node_shrink(s->node);
 	sub_link(s); /* keeps the reference of the post */
 }
 

@@ -92,8 +92,8 @@ void mt_xds_server_free(struct mt_xds_server *s); /* after the rpc server has st
 /* ---- subscribers; loop thread unless said otherwise ---- */
 struct mt_xds_sub *mt_xds_sub_ref(struct mt_xds_sub *s); /* any thread */
 void mt_xds_sub_unref(struct mt_xds_sub *s);             /* any thread */
-const Core__Node *mt_xds_sub_node(
-	const struct mt_xds_sub *s); /* of its first request; lives as long as the sub */
+/* Of its first request. From when attach has returned it has nothing but the id. */
+const Core__Node *mt_xds_sub_node(const struct mt_xds_sub *s);
 const struct mt_rpc_peer *mt_xds_sub_peer(const struct mt_xds_sub *s);
 bool mt_xds_sub_delta(const struct mt_xds_sub *s);
 uint64_t mt_xds_sub_id(const struct mt_xds_sub *s); /* unique in this process */
