@@ -15,7 +15,7 @@ struct agent_bootstrap {
 	const char *admin_addr; /* IP:PORT */
 	const char *version;    /* of the agent */
 	bool delta;
-	bool credentials; /* the agent serves some by name, and reports which */
+	bool credentials;                /* the agent serves some by name, and reports which */
 	const Mesh__ProxyConfig *config; /* NULL: nobody said anything */
 	json_t *const *patches;          /* merged last */
 	size_t npatches;

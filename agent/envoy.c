@@ -48,6 +48,10 @@ struct agent_envoy {
 	struct agent_envoy_opts o;
 	struct mt_arena *arena;
 	char *pid_path, *log_path;
+	const char *bootstrap_path;
+	char *plain;      /* another bootstrap, should Envoy refuse this one; NULL none (left) */
+	bool lived;       /* its admin interface has answered */
+	unsigned unlived; /* deaths in a row before it did */
 	struct agent_command cmd;
 	uint64_t setup;
 	struct agent_admin *admin;
@@ -94,7 +98,10 @@ static void finished(struct agent_envoy *e);
 static void start_new(struct agent_envoy *e)
 {
 	struct mt_err err = { 0 };
-	int r = agent_proc_spawn(e->o.loop,
+	int r;
+
+	e->lived = false;
+	r = agent_proc_spawn(e->o.loop,
 		&(struct agent_proc_spec){ .path = e->o.o->envoy,
 			.argv = e->cmd.argv,
 			.envp = e->cmd.envp,
@@ -146,29 +153,49 @@ static bool adopt(struct agent_envoy *e)
 	return true;
 }
 
-static int write_bootstrap(
-	struct agent_envoy *e, const char *path, const json_t *bootstrap, struct mt_err *err)
+static char *text_of(const json_t *bootstrap)
 {
-	char *text = json_dumps(bootstrap, JSON_INDENT(1) | JSON_SORT_KEYS);
-	int r = mt_file_replace(path, text, strlen(text), 0600, err);
-
-	e->setup = mt_hash_mix(e->setup, mt_hash_str(text));
-	free(text);
-	return r;
+	return json_dumps(bootstrap, JSON_INDENT(1) | JSON_SORT_KEYS);
 }
 
-int agent_envoy_go(struct agent_envoy *e, const json_t *bootstrap, const struct mt_strlist *env,
-	struct mt_err *err)
+static int write_bootstrap(struct agent_envoy *e, const char *text, struct mt_err *err)
 {
-	const char *path = mt_arena_printf(e->arena, "%s/bootstrap.json", e->o.dir);
+	e->setup = mt_hash_mix(e->cmd.setup, mt_hash_str(text));
+	return mt_file_replace(e->bootstrap_path, text, strlen(text), 0600, err);
+}
+
+/* A proxy that is not what the mesh wants it to be is better than none. Once is no reason: the address of
+ * its admin interface may have been taken for a moment. */
+static void fall_back(struct agent_envoy *e)
+{
+	struct mt_err err = { 0 };
+
+	if (e->unlived < 2 || !e->plain)
+		return;
+	mt_log_error(&scope,
+		"Envoy does not start with what the mesh says of it: it starts with the options alone",
+		MT_S("log", e->log_path));
+	if (write_bootstrap(e, e->plain, &err) < 0)
+		mt_log_error(&scope, "the bootstrap is not written", MT_S("error", err.msg));
+	free(MT_TAKE(e->plain));
+}
+
+int agent_envoy_go(struct agent_envoy *e, const json_t *bootstrap, const json_t *plain,
+	const struct mt_strlist *env, struct mt_err *err)
+{
+	char *text;
 	int r;
 
 	if (e->phase != IDLE)
 		return 0;
-	agent_command_make(e->o.o, path, e->o.workload_env, env, e->arena, &e->cmd);
-	e->setup = e->cmd.setup;
-	if ((r = write_bootstrap(e, path, bootstrap, err)) < 0)
+	e->bootstrap_path = mt_arena_printf(e->arena, "%s/bootstrap.json", e->o.dir);
+	agent_command_make(e->o.o, e->bootstrap_path, e->o.workload_env, env, e->arena, &e->cmd);
+	text = text_of(bootstrap);
+	r = write_bootstrap(e, text, err);
+	free(text);
+	if (r < 0)
 		return r;
+	e->plain = plain ? text_of(plain) : NULL;
 	e->admin = agent_admin_new(e->o.loop, e->o.o->envoy_admin);
 	if (!adopt(e))
 		start_new(e);
@@ -190,6 +217,7 @@ static void on_ready(void *ctx, bool ready, const char *why)
 	struct agent_envoy *e = ctx;
 
 	e->asking = false;
+	e->lived = e->lived || ready || !mt_str_prefix(why, "not live");
 	if (e->phase == ADOPTING && (ready || !mt_str_prefix(why, "not live"))) {
 		/* It answers; that it is not ready yet is no reason to end it. */
 		mt_log_info(&scope, "Envoy adopted", MT_I("pid", agent_proc_id(e->proc)->pid));
@@ -214,9 +242,11 @@ static void died(struct agent_envoy *e, int status)
 		snprintf(how, sizeof(how), "signal %d", WTERMSIG(status));
 	if (e->phase == RUNNING && now(e) - e->since_ns > QUIET_NS)
 		e->deaths = 0;
+	e->unlived = e->lived ? 0 : e->unlived + 1;
 	wait = mt_rpc_backoff_ns(e->deaths++);
 	mt_log_error(&scope, "Envoy ended by itself: it is started again", MT_S("how", how),
 		MT_S("log", e->log_path), MT_D("after_s", (double)wait / MT_NS_PER_SEC));
+	fall_back(e);
 	set_ready(e, false, "Envoy has ended");
 	enter(e, WAITING, wait);
 }
@@ -392,6 +422,7 @@ void agent_envoy_free(struct agent_envoy *e)
 	agent_proc_forget(e->proc);
 	mt_timer_free(e->timer);
 	mt_timer_free(e->deadline);
+	free(e->plain);
 	mt_free(e->pid_path);
 	mt_free(e->log_path);
 	mt_arena_free(e->arena);

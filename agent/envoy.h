@@ -23,9 +23,10 @@ struct agent_envoy_opts {
 
 struct agent_envoy *agent_envoy_new(const struct agent_envoy_opts *o);
 /* Adopts or starts it, once: when its certificate is there (or none is needed), and what it is to be
- * started with. From then on the options do not change. env: more of its environment, "NAME=VALUE". */
-int agent_envoy_go(struct agent_envoy *e, const json_t *bootstrap, const struct mt_strlist *env,
-	struct mt_err *err);
+ * started with. From then on the options do not change. plain: what it starts with when it does not get
+ * as far as answering with the other; NULL none. env: more of its environment, "NAME=VALUE". */
+int agent_envoy_go(struct agent_envoy *e, const json_t *bootstrap, const json_t *plain,
+	const struct mt_strlist *env, struct mt_err *err);
 /* Drains, then ends Envoy; done runs when it is gone. */
 void agent_envoy_stop(struct agent_envoy *e, void (*done)(void *ctx), void *ctx);
 /* After done, or before go. NULL allowed. */

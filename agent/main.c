@@ -213,14 +213,18 @@ static void on_settings(void *ctx, const struct agent_settings *s)
 	struct agent *a = ctx;
 	struct mt_strlist env = environment(a, s->config);
 	struct mt_err err = { 0 };
-	json_t *bootstrap = NULL;
+	json_t *bootstrap = NULL, *plain = NULL;
 	int r;
 
 	agent_settings_apply(s->config, is_said, a->d, a->arena, &a->run);
 	r = make_bootstrap(a, s, &bootstrap, &err);
 	if (r == 0)
-		r = agent_envoy_go(a->envoy, bootstrap, &env, &err);
+		r = make_bootstrap(a, NULL, &plain, &err);
+	if (r == 0)
+		r = agent_envoy_go(a->envoy, bootstrap, json_equal(bootstrap, plain) ? NULL : plain,
+			&env, &err);
 	json_decref(bootstrap);
+	json_decref(plain);
 	if (r == 0)
 		return;
 	mt_log_error(

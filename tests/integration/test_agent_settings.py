@@ -203,3 +203,27 @@ def test_changes_wait_for_the_next_start(world):
     world.mesh.start_daemon("pilot")
     c.wait_ready(60)
     assert c.get("server").status == 200
+
+
+def test_a_bootstrap_that_envoy_refuses(world):
+    """A proxy that starts without what is wrong is better than none; the log says it."""
+    w = world.own
+    world.mesh.apply("wrong", [{**world.bootstrap_patch({"noSuchField": 1}), "metadata": {
+        "name": "wrong", "namespace": "default"}}])
+    wait_for(lambda: [n for n in http_request(
+        world.mesh.monitor["pilot"], "/debug/push_status").json()["notes"] if "wrong" in n["object"]])
+    try:
+        assert w.envoy.process.stop() == 0
+        w.envoy.start()
+        w.wait_ready(60)
+        assert "whose" not in world.runtime(w)
+        assert "options alone" in w.envoy.process.log()
+    finally:
+        world.mesh.remove("wrong")
+    wait_for(lambda: not [n for n in http_request(
+        world.mesh.monitor["pilot"], "/debug/push_status").json()["notes"] if "wrong" in n["object"]])
+    assert w.envoy.process.stop() == 0
+    w.envoy.start()
+    wait_for(lambda: w.envoy.process.check() or world.runtime(w).get("whose") == "own", 60,
+             "the Envoy of the other setup is replaced")
+    w.wait_ready(60)
