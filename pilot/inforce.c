@@ -366,10 +366,19 @@ struct pilot_inforce *pilot_inforce_new(
 	struct pilot_inforce *f = MT_NEW(struct pilot_inforce);
 	f->ids = ids;
 	f->domain = mt_strdup(domain);
+	f->root_ns = mt_strdup("");
 	f->state = state;
 	if (state)
 		load(f, err);
 	return f;
+}
+
+void pilot_inforce_root_namespace(struct pilot_inforce *f, const char *ns)
+{
+	if (strcmp(f->root_ns, ns) == 0)
+		return;
+	mt_free(f->root_ns);
+	f->root_ns = mt_strdup(ns);
 }
 
 void pilot_inforce_free(struct pilot_inforce *f)
@@ -382,6 +391,7 @@ void pilot_inforce_free(struct pilot_inforce *f)
 	json_decref(f->old_refused);
 	json_decref(f->old_waiting);
 	mt_free(f->domain);
+	mt_free(f->root_ns);
 	mt_free(f);
 }
 

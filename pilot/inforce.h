@@ -26,6 +26,8 @@ static inline bool pilot_for_registries(enum mt_kind_id kind)
  * record counts as none; err says so and is not fatal. */
 struct pilot_inforce *pilot_inforce_new(
 	struct pilot_ids *ids, const char *domain, struct mt_state *state, struct mt_err *err);
+/* Whose destination rules are for all (default: nobody's). */
+void pilot_inforce_root_namespace(struct pilot_inforce *f, const char *ns);
 void pilot_inforce_free(struct pilot_inforce *f); /* NULL allowed */
 
 struct pilot_inforce_secrets {

@@ -24,11 +24,16 @@ struct host { /* one service of a host name */
 	struct host *next;
 };
 
+struct provider { /* of a subset */
+	const struct mt_object *rule; /* NULL: not any more */
+	struct provider *next;
+};
+
 struct choosing {
 	struct pilot_inforce *f;
 	struct mt_arena *a;
 	struct mt_map *hosts;       /* name -> struct host */
-	struct mt_map *subsets;     /* "host subset" -> size_t: how many rules have it */
+	struct mt_map *subsets;     /* "host subset" -> struct provider */
 	struct mt_map *wild;        /* wildcard hosts of rules -> anything */
 	MT_VEC(struct item *) held; /* those that can fall back to something */
 };
@@ -43,12 +48,17 @@ static void count_rule(
 		pilot_host_is_wild(has->v[0].name))
 		mt_map_put(c->wild, has->v[0].name, c);
 	for (size_t i = 0; has && i < has->n && has->v[i].kind == PILOT_REF_SUBSET; i++) {
-		size_t *n = mt_map_get(c->subsets, has->v[i].key);
-		if (!n) {
-			n = MT_ANEW(c->a, size_t);
-			mt_map_put(c->subsets, has->v[i].key, n);
+		struct provider *first = mt_map_get(c->subsets, has->v[i].key), *p = first;
+		while (p && p->rule != (there ? NULL : o))
+			p = p->next;
+		if (!p && !there)
+			continue;
+		if (!p) {
+			p = MT_ANEW(c->a, struct provider);
+			p->next = first;
+			mt_map_put(c->subsets, has->v[i].key, p);
 		}
-		*n = there ? *n + 1 : *n - 1;
+		p->rule = there ? o : NULL;
 	}
 }
 
@@ -80,21 +90,42 @@ static bool has_service(struct choosing *c, const struct pilot_ref *r)
 	return false;
 }
 
-static bool counted(struct choosing *c, const char *host, const char *subset)
+/* Rules of that namespace are for clients elsewhere too. */
+static bool is_shared(struct choosing *c, const struct pilot_ref *r, const char *ns)
 {
-	char key[1024];
-	snprintf(key, sizeof(key), "%s %s", host, subset);
-	const size_t *n = mt_map_get(c->subsets, key);
-	return n && *n;
+	const struct host *h = mt_map_get(c->hosts, r->name);
+	if (!h && *r->bare)
+		h = mt_map_get(c->hosts, r->bare);
+	for (; h; h = h->next)
+		if (strcmp(h->svc->ns, ns) == 0)
+			return true;
+	return strcmp(c->f->root_ns, ns) == 0;
 }
 
-static bool has_subset(struct choosing *c, const struct pilot_ref *r)
+static bool seen(struct choosing *c, const struct mt_object *user, const struct pilot_ref *r,
+	const struct mt_object *rule)
 {
-	const size_t *n = mt_map_get(c->subsets, r->key);
-	if ((n && *n) || (*r->bare && counted(c, r->bare, r->subset)))
+	return pilot_inforce_sees(c->a, user, rule, is_shared(c, r, rule->ns));
+}
+
+static bool provided(struct choosing *c, const struct mt_object *user, const struct pilot_ref *r,
+	const char *host)
+{
+	char key[1024];
+	snprintf(key, sizeof(key), "%s %s", host, r->subset);
+	for (const struct provider *p = mt_map_get(c->subsets, key); p; p = p->next)
+		if (p->rule && seen(c, user, r, p->rule))
+			return true;
+	return false;
+}
+
+static bool has_subset(
+	struct choosing *c, const struct mt_object *user, const struct pilot_ref *r)
+{
+	if (provided(c, user, r, r->name) || (*r->bare && provided(c, user, r, r->bare)))
 		return true;
 	for (struct mt_map_it it = { 0 }; mt_map_next(c->wild, &it);)
-		if (pilot_host_covers(it.key, r->name) && counted(c, it.key, r->subset))
+		if (pilot_host_covers(it.key, r->name) && provided(c, user, r, it.key))
 			return true;
 	return false;
 }
@@ -109,7 +140,7 @@ static bool met(struct choosing *c, const struct item *it, const struct pilot_re
 {
 	switch (r->kind) {
 	case PILOT_REF_SERVICE: return has_service(c, r);
-	case PILOT_REF_SUBSET: return has_subset(c, r);
+	case PILOT_REF_SUBSET: return has_subset(c, it->choice, r);
 	case PILOT_REF_DELEGATE: return has_object(c, MT_KIND_VIRTUAL_SERVICE, r->name);
 	case PILOT_REF_GATEWAY: return has_object(c, MT_KIND_GATEWAY, r->name);
 	case PILOT_REF_SECRET: return pilot_inforce_has_secret(c->f, it, r);
@@ -117,8 +148,9 @@ static bool met(struct choosing *c, const struct item *it, const struct pilot_re
 	return true;
 }
 
-/* Would this generation provide what the reference names? */
-static bool provides(struct choosing *c, const struct item *it, const struct pilot_ref *r)
+/* Would the generation that this one can fall back to provide what the reference names? */
+static bool provides(struct choosing *c, const struct item *it, const struct mt_object *user,
+	const struct pilot_ref *r)
 {
 	const struct mt_object *o = it->fallback;
 	char key[600];
@@ -132,7 +164,7 @@ static bool provides(struct choosing *c, const struct item *it, const struct pil
 				strcmp(has->v[i].subset, r->subset) == 0 &&
 				(pilot_host_covers(has->v[i].name, r->name) ||
 					strcmp(has->v[i].name, r->bare) == 0))
-				return true;
+				return seen(c, user, r, o);
 	}
 	if (r->kind == PILOT_REF_SERVICE && it->kind->id == MT_KIND_SERVICE_ENTRY) {
 		const struct host *h = mt_map_get(c->hosts, r->name);
@@ -165,7 +197,7 @@ static bool hold_provider(struct choosing *c, const struct item *user, const str
 	char title[600];
 	for (size_t i = 0; i < c->held.n; i++) {
 		struct item *it = c->held.v[i];
-		if (it->choice == it->fallback || !provides(c, it, r))
+		if (it->choice == it->fallback || !provides(c, it, user->choice, r))
 			continue;
 		mt_object_title(user->choice, title, sizeof(title));
 		const char *what = r->kind == PILOT_REF_SUBSET

@@ -31,6 +31,7 @@ struct item {
 struct pilot_inforce {
 	struct pilot_ids *ids;
 	char *domain;
+	char *root_ns;
 	struct mt_state *state;
 	struct mt_map *items[MT_KIND_N]; /* "ns/name" -> struct item; NULL until one comes */
 	MT_VEC(struct item *) by_id;     /* id - 1 */
@@ -60,6 +61,10 @@ static inline struct pilot_refs *item_refs(const struct item *it, const struct m
 
 /* inforce_choose.c: fills in choice, fallback and why of every item. */
 void pilot_inforce_choose(struct pilot_inforce *f, const struct pilot_services_in *services);
+/* inforce_sees.c: does some client of the virtual service obey the destination rule? shared: the rule
+ * lies in the namespace of the service, or in the root namespace. */
+bool pilot_inforce_sees(struct mt_arena *a, const struct mt_object *vs,
+	const struct mt_object *rule, bool shared);
 /* inforce_secrets.c */
 bool pilot_inforce_has_secret(
 	const struct pilot_inforce *f, const struct item *it, const struct pilot_ref *r);

@@ -36,6 +36,18 @@
 	"metadata: {name: d, namespace: default}\n"                                                \
 	"spec: {http: [{timeout: " timeout ", route: [{destination: {host: a}}]}]}\n"
 
+/* Where they lie, and where they are seen. */
+#define RULE_AT(ns, export_to)                                                                     \
+	"apiVersion: networking.istio.io/v1alpha3\nkind: DestinationRule\n"                        \
+	"metadata: {name: a, namespace: " ns "}\n"                                                 \
+	"spec: {host: a.default.svc.cluster.local, exportTo: [" export_to                          \
+	"], subsets: [" SUBSET("v1") "]}\n"
+#define ROUTE_AT(ns, export_to, gateways)                                                          \
+	"apiVersion: networking.istio.io/v1alpha3\nkind: VirtualService\n"                         \
+	"metadata: {name: r, namespace: " ns "}\n"                                                 \
+	"spec: {hosts: [r.example.com], exportTo: [" export_to "], gateways: [" gateways "], "     \
+	"http: [{route: [{destination: {host: a.default.svc.cluster.local, subset: v1}}]}]}\n"
+
 struct rig {
 	struct pilot_ids *ids;
 	struct pilot_inforce *f;
@@ -159,6 +171,56 @@ static void in_force(struct rig *r, enum mt_kind_id kind, const char *key,
 #define VS(key) MT_KIND_VIRTUAL_SERVICE, "default/" key
 #define DR(key) MT_KIND_DESTINATION_RULE, "default/" key
 #define SE(key) MT_KIND_SERVICE_ENTRY, "default/" key
+
+/* A subset counts when some client of the rule sees the destination rule that has it. */
+START_TEST(test_subsets_are_seen_by_clients)
+{
+	static const struct {
+		const char *vs, *key, *dr;
+		bool there;
+	} cases[] = {
+		/* the client's own namespace, the service's, the root, none of these */
+		{ ROUTE_AT("shop", "'*'", "mesh"), "shop/r", RULE_AT("shop", "'.'"), true },
+		{ ROUTE_AT("shop", "'*'", "mesh"), "shop/r", RULE_AT("default", "'*'"), true },
+		{ ROUTE_AT("shop", "'*'", "mesh"), "shop/r", RULE_AT("istio-system", "'*'"), true },
+		{ ROUTE_AT("shop", "'.'", "mesh"), "shop/r", RULE_AT("other", "'*'"), false },
+		{ ROUTE_AT("shop", "'*'", "mesh"), "shop/r", RULE_AT("other", "'.'"), true },
+		/* exported to clients, or not */
+		{ ROUTE_AT("shop", "'.'", "mesh"), "shop/r", RULE_AT("default", "'.'"), false },
+		{ ROUTE_AT("shop", "'.'", "mesh"), "shop/r", RULE_AT("default", "shop"), true },
+		{ ROUTE_AT("shop", "'.'", "mesh"), "shop/r", RULE_AT("default", "other"), false },
+		{ ROUTE_AT("shop", "default", "mesh"), "shop/r", RULE_AT("default", "'.'"), true },
+		/* gateways are clients where they are */
+		{ ROUTE_AT("shop", "'*'", "edge/gw"), "shop/r", RULE_AT("shop", "'*'"), false },
+		{ ROUTE_AT("shop", "'*'", "edge/gw"), "shop/r", RULE_AT("edge", "'.'"), true },
+		{ ROUTE_AT("shop", "'*'", "edge/gw"), "shop/r", RULE_AT("default", "edge"), true },
+		{ ROUTE_AT("shop", "'*'", "edge/gw"), "shop/r", RULE_AT("default", "shop"), false },
+	};
+
+	for (size_t i = 0; i < MT_ARRAY_SIZE(cases); i++) {
+		struct rig *r = rig_new(NULL);
+		pilot_inforce_root_namespace(r->f, "istio-system");
+		set(r, SERVICE("a"));
+		const struct mt_object *vs = set(r, cases[i].vs);
+		in_force(r, MT_KIND_VIRTUAL_SERVICE, cases[i].key, NULL, "subset v1");
+		set(r, cases[i].dr);
+		struct pilot_inforce_view v = see(r, MT_KIND_VIRTUAL_SERVICE, cases[i].key);
+		ck_assert_msg((v.force != NULL) == cases[i].there, "case %zu: %s", i, v.why);
+		if (cases[i].there) { /* what is used stays; what nobody sees goes */
+			del(r, cases[i].dr);
+			v = see(r, MT_KIND_VIRTUAL_SERVICE, cases[i].key);
+			ck_assert(v.force && v.force->hash == vs->hash);
+			char dr[300];
+			snprintf(dr, sizeof(dr), "%.*s/a",
+				(int)strcspn(strstr(cases[i].dr, "namespace: ") + 11, "}"),
+				strstr(cases[i].dr, "namespace: ") + 11);
+			v = see(r, MT_KIND_DESTINATION_RULE, dr);
+			ck_assert_msg(strstr(v.why, "still used"), "case %zu: %s", i, v.why);
+		}
+		rig_free(r);
+	}
+}
+END_TEST
 
 START_TEST(test_waits_for_service_port_and_subset)
 {
@@ -504,6 +566,7 @@ int main(void)
 	Suite *s = suite_create("inforce");
 	TCase *tc = tcase_create("inforce");
 	tcase_add_test(tc, test_waits_for_service_port_and_subset);
+	tcase_add_test(tc, test_subsets_are_seen_by_clients);
 	tcase_add_test(tc, test_what_is_used_stays);
 	tcase_add_test(tc, test_two_that_need_each_other);
 	tcase_add_test(tc, test_services_that_go);
