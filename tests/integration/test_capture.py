@@ -9,6 +9,7 @@ import socket
 import socketserver
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -33,10 +34,19 @@ table ip capture {{
 
 
 class Web(http.server.BaseHTTPRequestHandler):
-    """Says where a request arrived."""
+    """Says where a request arrived; /stream goes on saying it."""
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        if self.path == "/stream":
+            self.send_response(200)
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(b"line\n")
+                    time.sleep(0.05)  # its pace
+            except OSError:
+                return
         body = "{}:{}".format(*self.connection.getsockname()).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
@@ -89,6 +99,7 @@ class World:
             known["spec"].update(addresses=[VIP], endpoints=[
                 {"address": "127.77.3.1", "ports": {"http": 8000}}])
             m.apply("known", [known, service("own", [{"number": 9000, "name": "http"}], POD)])
+            m.apply("more", [])
             m.apply("mesh", [])
             self.proxy = Proxy(m, 1, "web", "delta", "default", {"app": "web"}, POD)
             m.gateways = [self.proxy]
@@ -203,6 +214,46 @@ def test_inbound(world, mode):  # pylint: disable=unused-argument
     assert world.envoy.stat(name) == before[0] + 1
     assert say(POD, 9999) == b"got hello\n"
     assert passed(world, "InboundPassthroughCluster") == before[1] + 1
+
+
+def test_streams_outlive_other_ports(world):
+    """A port that comes or goes changes the one listener of all ports, in place: only its own chain is
+    drained. What comes to the port of a stream changes nothing there."""
+    c = http.client.HTTPConnection("own", timeout=30)
+    c.sock = connect(POD, 9000)
+    c.request("GET", "/stream")
+    stream = c.getresponse()
+    assert stream.status == 200 and stream.readline()
+
+    def changes():
+        return world.envoy.stat("listener_manager.listener_in_place_updated")
+
+    def lives():
+        """Longer than a drain would take (Proxy in test_random.py: one second)."""
+        end_at = time.monotonic() + 2.5
+        while time.monotonic() < end_at:
+            assert stream.readline() == b"line\n", "the stream was cut"
+    before = changes()
+    world.mesh.apply("more", [service("another", [{"number": 9100, "name": "http"}], POD)])
+    world.mesh.eventually(lambda: "inbound|9100||" in world.envoy.resources("cluster") and
+                          changes() > before, timeout=60, what="a port came")
+    lives()
+    before = changes()
+    world.mesh.apply("more", [])
+    world.mesh.eventually(lambda: changes() > before, timeout=60, what="a port went")
+    lives()
+    before = changes()
+
+    def operation():
+        host = world.envoy.resources("route")["inbound|9000||"]["virtual_hosts"][0]
+        return host["routes"][0]["decorator"]["operation"]
+    for objects, name in (([service("a-name-before", [{"number": 9000, "name": "http"}], POD)],
+                           "a-name-before"), ([], "own")):
+        world.mesh.apply("more", objects)
+        world.mesh.eventually(lambda n=name: operation().startswith(n + "."), timeout=60, what=name)
+        lives()
+    assert changes() == before, "the listener need not know"
+    c.close()
 
 
 def test_connection_to_the_capturing_port_itself(world):
