@@ -11,7 +11,7 @@
 enum { N = 100 };
 
 static struct mt_set *set;
-static char names[N][16], versions[N][17];
+static char names[N][24], versions[N][17];
 static struct mt_xds_held held[N + 1];
 
 static struct mt_view view(const char *s)

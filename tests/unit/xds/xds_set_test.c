@@ -425,7 +425,7 @@ END_TEST
 START_TEST(long_name_lists)
 {
 	enum { N = 500 };
-	static char text[N + 1][16];
+	static char text[N + 1][24];
 	struct mt_names_table *t = mt_names_table_new();
 	struct mt_view v[N + 1];
 	for (int i = 0; i <= N; i++) {
