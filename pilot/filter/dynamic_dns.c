@@ -42,8 +42,8 @@ bool pilot_dynamic_dns_has(const struct pilot_service *s, uint32_t port)
 		(pilot_protocol_is_http(p) || pilot_protocol_is_tls(p));
 }
 
-void pilot_dynamic_dns_chain(struct pilot_job *j, Listener__FilterChain *c,
-	const struct pilot_service *s, uint32_t port)
+void pilot_dynamic_dns_chain(
+	struct pilot_job *j, Listener__FilterChain *c, const struct pilot_service *s, uint32_t port)
 {
 	if (!pilot_dynamic_dns_has(s, port) || !pilot_protocol_is_tls(s->ports[port].protocol))
 		return;
@@ -54,8 +54,8 @@ void pilot_dynamic_dns_chain(struct pilot_job *j, Listener__FilterChain *c,
 	pb_add(j->a, c, filters, NULL);
 	for (size_t i = c->n_filters - 1; i > 0; i--)
 		c->filters[i] = c->filters[i - 1];
-	c->filters[0] = pb_filter(
-		j->a, "envoy.filters.network.sni_dynamic_forward_proxy", &m->base);
+	c->filters[0] =
+		pb_filter(j->a, "envoy.filters.network.sni_dynamic_forward_proxy", &m->base);
 }
 
 void pilot_dynamic_dns_cluster(struct pilot_job *j, Cluster__Cluster *c)

@@ -39,5 +39,5 @@ const char *pilot_grpc_route_name(struct pilot_job *j, uint16_t port, const char
 void pilot_grpc_cut_route(struct pilot_job *j, ProtobufCMessage *route_configuration);
 ProtobufCMessage *pilot_grpc_cut_vhost(struct pilot_job *j, ProtobufCMessage *virtual_host);
 /* grpc_notes.c: what of a rule is left out. m: which match; NULL everything. */
-void pilot_grpc_notes(const struct pilot_route_ctx *c, const Nw__HTTPRoute *h,
-	const Nw__HTTPMatchRequest *m);
+void pilot_grpc_notes(
+	const struct pilot_route_ctx *c, const Nw__HTTPRoute *h, const Nw__HTTPMatchRequest *m);

@@ -78,7 +78,8 @@ static void by_eds(struct pilot_job *j, Cluster__Cluster *m, const char *service
 static void policy(
 	struct pilot_job *j, Cluster__LoadBalancingPolicy *l, const ProtobufCMessage *config)
 {
-	Cluster__LoadBalancingPolicy__Policy *p = pb_new(j->a, cluster__load_balancing_policy__policy);
+	Cluster__LoadBalancingPolicy__Policy *p =
+		pb_new(j->a, cluster__load_balancing_policy__policy);
 	p->typed_extension_config = pb_new(j->a, core__typed_extension_config);
 	p->typed_extension_config->name = pb_s(config->descriptor->name);
 	p->typed_extension_config->typed_config = mt_pb_any(j->a, config);

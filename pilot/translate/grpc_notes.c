@@ -56,8 +56,8 @@ static void retries(const struct pilot_route_ctx *c, const Nw__HTTPRetry *r)
 			"unavailable alone");
 }
 
-void pilot_grpc_notes(const struct pilot_route_ctx *c, const Nw__HTTPRoute *h,
-	const Nw__HTTPMatchRequest *m)
+void pilot_grpc_notes(
+	const struct pilot_route_ctx *c, const Nw__HTTPRoute *h, const Nw__HTTPMatchRequest *m)
 {
 	if (m && m->n_query_params)
 		left_out(c, "match", "has no query parameters: the match never holds");

@@ -33,8 +33,8 @@ static bool applies(const struct pilot_l4_ctx *c, const struct at *m)
 }
 
 /* The first destination's: a connection has one name. */
-static void dynamic_dns(
-	const struct pilot_l4_ctx *c, Listener__FilterChain *fc, Nw__RouteDestination **route, size_t n)
+static void dynamic_dns(const struct pilot_l4_ctx *c, Listener__FilterChain *fc,
+	Nw__RouteDestination **route, size_t n)
 {
 	struct pilot_job *j = c->c->j;
 	const Nw__Destination *d = n ? route[0]->destination : NULL;
@@ -43,7 +43,7 @@ static void dynamic_dns(
 	if (svc < 0)
 		return;
 	const struct pilot_service *s = j->ix->svcs[svc];
-	int k = d->port     ? pilot_service_port(s, (uint16_t)d->port->number)
+	int k = d->port          ? pilot_service_port(s, (uint16_t)d->port->number)
 		: s->nports == 1 ? 0
 				 : pilot_service_port(s, c->port);
 	if (k >= 0)

@@ -144,8 +144,7 @@ static void service_vhost(struct vhosts *v, uint32_t svc, uint16_t port)
 	put(v, mt_arena_printf(j->a, "%s:%u", s->hostname, port), &ref);
 }
 
-static void rule_vhost(
-	struct vhosts *v, const struct pilot_vs *vs, const char *host, uint16_t port)
+static void rule_vhost(struct vhosts *v, const struct pilot_vs *vs, const char *host, uint16_t port)
 {
 	struct pilot_vhost_ref ref = { .kind = PILOT_VHOST_RULE, .svc = -1, .port = port };
 	one_vs(v, &ref, vs);
@@ -377,8 +376,8 @@ void pilot_plan_routes(struct pilot_job *j, struct pilot_plan *p)
 		rc->one = v[i].one ? (int)v[i].v[0].svc : -1;
 		rc->egress = v[i].egress;
 		rc->port = proxy ? 0 : v[i].port;
-		rc->any_host = proxy || v[i].egress->unix_socket || v[i].egress->port ||
-			v[i].port == 80;
+		rc->any_host =
+			proxy || v[i].egress->unix_socket || v[i].egress->port || v[i].port == 80;
 		add_route(j, p, rc);
 	}
 }
