@@ -344,8 +344,10 @@ def test_the_server_name_says_the_cluster(edge, member):
     assert mesh_tls(edge, addr, shop, member) is None
 
 
-def test_a_sidecar_that_ends_tls_itself(edge):
-    """TLS of a Sidecar's ingress, where mutual TLS of the mesh is switched off for the port."""
+@pytest.mark.parametrize("mode", ["DISABLE", "PERMISSIVE"])
+def test_a_sidecar_that_ends_tls_itself(edge, mode):
+    """TLS of a Sidecar's ingress, where mutual TLS of the mesh is switched off for the port, or one of two
+    ways to come."""
     w = edge.inward
     edge.rules(
         obj("ServiceEntry", "own", {
@@ -356,7 +358,7 @@ def test_a_sidecar_that_ends_tls_itself(edge):
         {"apiVersion": "security.istio.io/v1beta1", "kind": "PeerAuthentication",
          "metadata": {"name": "own", "namespace": "default"},
          "spec": {"selector": {"matchLabels": {"app": "inward"}},
-                  "portLevelMtls": {str(OWN_TLS_PORT): {"mode": "DISABLE"}}}})
+                  "portLevelMtls": {str(OWN_TLS_PORT): {"mode": mode}}}})
     partner = make_cert(edge.tmp / "p1", "partner", edge.partners, ["partner.example.com"])
     stranger = make_cert(edge.tmp / "p2", "stranger", edge.public, ["partner.example.com"])
     here = dict(edge.addr)
