@@ -2,9 +2,10 @@
  *
  * Request number i is due at start + i / rate. It goes out on an idle kept-alive connection, or on a
  * new one while there are fewer than --connections, or waits; its latency counts from when it was
- * due, so that a stalled server shows. When more than --backlog requests wait, the surplus is
- * not sent and counted as `dropped`: this machine or the server was too slow, no answer was lost. A kept-alive connection that turns out closed before
- * any byte of the answer came is what every client retries: once, counted as `retried`.
+ * due, so that a stalled server shows. When more than --backlog requests wait, the surplus is not sent
+ * and counted as `dropped`: this machine or the server was too slow, no answer was lost. A kept-alive
+ * connection that turns out closed before any byte of the answer came is what every client retries:
+ * once, counted as `retried`.
  *
  * One thread, one epoll. Memory is fixed by --connections. On exit (after --seconds or --count
  * requests, or at SIGTERM) it prints one JSON object:
@@ -443,7 +444,7 @@ static double number(const char *flag, const char *text, double low, double high
 
 int main(int argc, char **argv)
 {
-	const char *url = "", *host = "", *rate = "100", *seconds = "3600", *count = "100000000";
+	const char *url = "", *host = "", *rate = "100", *seconds = "1800", *count = "100000000";
 	const char *connections = "50", *timeout = "5s", *backlog = "1000", *by_header = "",
 		   *by_json = "";
 	const struct app_flag flags[] = {

@@ -1,11 +1,17 @@
 """Fixtures of the integration tests; see mesh.py for the mesh."""
 import pathlib
 import shutil
+import signal
 import tempfile
 
 import pytest
 
 from util import APPS, Net, Process, http_request, wait_for
+
+
+def pytest_configure(config):
+    """SIGTERM ends the run as an interrupt does: fixtures end what they started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)
