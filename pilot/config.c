@@ -269,6 +269,7 @@ static void tell_registries(struct pilot *p, const struct mt_feed_change *c)
 	mt_log_error(&scope, "object not usable, what was there before stays",
 		MT_S("object", title), MT_S("path", why.path), MT_S("why", why.msg));
 	mt_metric_add(mt_daemon_metrics(p->d), METRIC_pilot_config_errors, 1, o->kind->kind);
+	mt_metric_add(mt_daemon_metrics(p->d), METRIC_pilot_xds_push_context_errors, 1);
 }
 
 static void object_changed(struct pilot *p, const struct mt_feed_change *c)

@@ -38,7 +38,7 @@ static void add_left_out(const struct pilot_world *w, struct pilot_said_list *l)
 			struct pilot_note *n = MT_ANEW(l->a, struct pilot_note);
 			*n = (struct pilot_note){ o->id, PILOT_NOTE_IGNORED, o->path,
 				mt_arena_printf(l->a, "no endpoint of %s: %s", s->hostname, o->why),
-				0 };
+				0, 0 };
 			const struct pilot_said one = { .note = n };
 			mt_vec_push(l, one);
 		}
@@ -53,7 +53,7 @@ static void add_unusable(const struct pilot *p, struct pilot_said_list *l)
 		*n = (struct pilot_note){ u->id, PILOT_NOTE_INVALID, u->err.path,
 			mt_arena_printf(l->a, "cannot be used, what was there before stays: %s",
 				u->err.msg),
-			0 };
+			0, 0 };
 		const struct pilot_said one = { .note = n };
 		mt_vec_push(l, one);
 	}

@@ -35,20 +35,26 @@ static struct mt_set *goal_of(
 }
 
 /* Is the last response still to be waited for? */
-static bool waiting(struct mt_xds_sub *s, const struct mt_xds_tstate *t, int64_t now)
+static bool waiting(struct mt_xds_sub *s, size_t type, struct mt_xds_tstate *t, int64_t now)
 {
 	if (!t->outstanding)
 		return false;
 	int64_t until = t->sent_at + s->server->opts.ack_timeout_ns;
-	if (now >= until)
+	if (now >= until) {
+		if (!t->late)
+			mt_xds_count(s, (int)type, MT_XDS_M_ACK_TIMEOUTS, 1);
+		t->late = true;
 		return false;
+	}
 	mt_xds_wake_at(s, until);
 	return true;
 }
 
-static bool reached(struct mt_xds_sub *s, const struct mt_xds_tstate *t, uint64_t id, int64_t now)
+static bool reached(struct mt_xds_sub *s, size_t type, uint64_t id, int64_t now)
 {
-	return !t || (!t->first && !t->pending && t->status.sent_id >= id && !waiting(s, t, now));
+	struct mt_xds_tstate *t = s->types[type];
+	return !t ||
+		(!t->first && !t->pending && t->status.sent_id >= id && !waiting(s, type, t, now));
 }
 
 /* May additions of the type go out that come from the snapshot? */
@@ -60,7 +66,7 @@ static bool gate(struct mt_xds_sub *s, size_t type, uint64_t id, int64_t now)
 		return true;
 	for (size_t i = 0; i < s->server->opts.ntypes; i++) {
 		bool counts = (int)i == needed || types[i].resend_with == needed;
-		if (counts && i != type && !reached(s, s->types[i], id, now))
+		if (counts && i != type && !reached(s, i, id, now))
 			return false;
 	}
 	return true;
@@ -201,7 +207,7 @@ static bool send_change(struct mt_xds_sub *s, size_t type, struct mt_snapshot *s
 		pthread_mutex_unlock(&s->mu);
 		return false;
 	}
-	if (waiting(s, t, now))
+	if (waiting(s, type, t, now))
 		return false;
 	bool drop = snap == s->newest && may_drop(s, type, now);
 	if (!fresh && !again && !drop)

@@ -263,7 +263,9 @@ static bool compose(struct draft *f, const struct mt_xds_step *step, bool full_s
 
 	if (leads(f))
 		note_resend(f);
-	size_t gone = f->mode == MT_XDS_DELTA ? f->removed.n : full_state && f->step ? f->step->nremoved : 0;
+	size_t gone = f->mode == MT_XDS_DELTA ? f->removed.n
+		: full_state && f->step       ? f->step->nremoved
+					      : 0;
 	size_t said = f->own.n + gone;
 	if (f->shared)
 		said += f->shared->n + (f->mode == MT_XDS_DELTA ? f->shared->nremoved : 0);
@@ -406,6 +408,7 @@ static void moved(struct draft *f, const struct mt_xds_step *step, bool sent, si
 	if (sent) {
 		t->sent_at = now;
 		t->outstanding = true;
+		t->late = false;
 		t->first = t->unknown = t->rejected = false;
 		mt_free(t->holdings);
 		t->holdings = NULL;
@@ -459,6 +462,7 @@ bool mt_xds_respond(struct mt_xds_sub *s, const struct mt_xds_step *step)
 	bool sent = compose(&f, step, full_state);
 	if (sent) {
 		bytes = send_draft(&f);
+		s->sent_type = step->type;
 		mt_xds_count(s, step->type, MT_XDS_M_PUSHES, 1);
 		mt_xds_count(s, step->type, MT_XDS_M_BYTES, (double)bytes);
 		resend_companions(&f);

@@ -45,7 +45,9 @@ static void define_metrics(struct mt_xds_server *s)
 void mt_xds_count(const struct mt_xds_sub *s, int type, enum mt_xds_measure what, double v)
 {
 	const struct mt_xds_server *sv = s->server;
-	if (sv->series && what == MT_XDS_M_ACK_TIME)
+	if (what >= MT_XDS_M_N)
+		; /* no row */
+	else if (sv->series && what == MT_XDS_M_ACK_TIME)
 		mt_series_observe(sv->series[type][what], v);
 	else if (sv->series)
 		mt_series_add(sv->series[type][what], v);

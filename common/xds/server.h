@@ -62,7 +62,10 @@ enum mt_xds_measure {
 	MT_XDS_M_BYTES,    /* of a response */
 	MT_XDS_M_REJECTS,  /* 1 */
 	MT_XDS_M_ACK_TIME, /* seconds from the snapshot's made_ns to an acknowledgement */
-	MT_XDS_M_N,
+	MT_XDS_M_N,        /* those above have rows of their own, those below are only told */
+	MT_XDS_M_SEND_TIMEOUTS = MT_XDS_M_N, /* the stream ends: this was not read in time */
+	MT_XDS_M_ACK_TIMEOUTS, /* unanswered for too long: what waited for it goes out */
+	MT_XDS_M_ERRORS,       /* a request that cannot be understood; type is -1 */
 };
 
 struct mt_xds_server_opts {

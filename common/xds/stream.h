@@ -39,6 +39,7 @@ struct mt_xds_tstate {
 	bool reconnected; /* the first request reported holdings */
 	bool first;       /* the first answer is still owed */
 	bool outstanding; /* the last response has not been answered */
+	bool late;        /* ... for so long that nothing waits for it any more */
 	bool unknown;     /* something was rejected: what the peer holds is not known exactly */
 	bool rejected;    /* the last response was */
 	bool holding;     /* `sent` has resources that the snapshot does not have any more */
@@ -69,6 +70,7 @@ struct mt_xds_sub {
 	bool attached;
 	bool paused;
 	bool finished;
+	int sent_type; /* of the last response */
 
 	/* loop */
 	bool accepted; /* the application knows it */

@@ -5,6 +5,7 @@
  * application accepts the sub and publishes a snapshot; the wake takes it, reading goes on, and from
  * then each request, acknowledgement, finished send and newer snapshot runs the pump. close drops the
  * stream's part; the rest goes with the last reference. */
+#include <grpc/status.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,6 +73,7 @@ static void on_message(struct mt_rpc_stream *stream, const void *p, size_t n)
 	if (rc == 0)
 		rc = mt_xds_sub_request(s, &r, &err);
 	if (rc < 0) {
+		mt_xds_count(s, -1, MT_XDS_M_ERRORS, 1);
 		mt_xds_sub_end(s, mt_code_grpc(rc), err.msg);
 		return;
 	}
@@ -116,9 +118,11 @@ static void on_wake(struct mt_rpc_stream *stream)
 	mt_xds_pump(s);
 }
 
-static void on_close(struct mt_rpc_stream *stream, int status MT_UNUSED, const char *msg MT_UNUSED)
+static void on_close(struct mt_rpc_stream *stream, int status, const char *msg MT_UNUSED)
 {
 	struct mt_xds_sub *s = mt_rpc_stream_user(stream);
+	if (!s->finished && status == GRPC_STATUS_DEADLINE_EXCEEDED)
+		mt_xds_count(s, s->sent_type, MT_XDS_M_SEND_TIMEOUTS, 1);
 	s->finished = true;
 	atomic_store(&s->deadline, 0);
 	if (s->attached)

@@ -265,7 +265,7 @@ void pilot_world_patch_idle(
 	*ret = (struct pilot_note){ p->id, PILOT_NOTE_IGNORED, p->path,
 		mt_arena_printf(a, "changes nothing: there is no %s as the match says",
 			or_empty(mt_patch_kind_name(p->to))),
-		PILOT_NOTE_BUILT };
+		PILOT_NOTE_BUILT, 0 };
 }
 
 size_t pilot_world_bootstrap(const struct pilot_world *w, const struct pilot_proxy *x,

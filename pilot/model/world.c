@@ -21,7 +21,7 @@ void pilot_note_add(struct mt_arena *a, struct pilot_notes *n, uint32_t id,
 {
 	va_list ap;
 	va_start(ap, fmt);
-	struct pilot_note note = { id, kind, path, mt_arena_vprintf(a, fmt, ap), 0 };
+	struct pilot_note note = { id, kind, path, mt_arena_vprintf(a, fmt, ap), 0, 0 };
 	va_end(ap);
 	mt_vec_apush(a, n, note);
 }

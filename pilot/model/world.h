@@ -62,15 +62,23 @@ enum pilot_note_kind {
 	PILOT_NOTE_APPLIED,  /* nothing went wrong: that the patch at this path changed something */
 	PILOT_NOTE_KINDS
 };
+enum pilot_about {
+	PILOT_ABOUT_NOTHING, /* that is counted */
+#define NOTED(name) PILOT_ABOUT_##name,
+#include "pilot/model/noted.def"
+#undef NOTED
+	PILOT_ABOUTS
+};
 struct pilot_note {
 	uint32_t id; /* object */
 	enum pilot_note_kind kind;
 	const char *path; /* "spec.http[0]", "" the whole */
 	const char *text;
-	int8_t table; /* of translation: whose plan says it, or PILOT_NOTE_BUILT */
+	int8_t table;  /* of translation: whose plan says it, or PILOT_NOTE_BUILT */
+	uint8_t about; /* enum pilot_about */
 };
 enum { PILOT_NOTE_BUILT = -1 }; /* what is being built says it */
-struct pilot_notes { /* lies in the arena of the work that made it */
+struct pilot_notes {            /* lies in the arena of the work that made it */
 	struct pilot_note *v;
 	size_t n;
 	size_t cap;
@@ -83,8 +91,7 @@ size_t pilot_world_npatches(const struct pilot_world *w);
 /* Fills in the note that says so, its text in the arena. */
 void pilot_world_patch_idle(
 	const struct pilot_world *w, size_t i, struct mt_arena *a, struct pilot_note *ret);
-bool pilot_world_patch_selects(
-	const struct pilot_world *w, size_t i, const struct pilot_proxy *p);
+bool pilot_world_patch_selects(const struct pilot_world *w, size_t i, const struct pilot_proxy *p);
 
 /* ---- lookups: registry pages and the push engine; translation uses pilot/model/index.h ---- */
 const struct pilot_mesh *pilot_world_mesh(const struct pilot_world *w);

@@ -55,8 +55,16 @@ static char *key_of(const struct pilot_note *n)
 		"%u %d %zu:%s %s", n->id, (int)n->kind, strlen(n->path), n->path, n->text);
 }
 
+static const int abouts[PILOT_ABOUTS] = {
+#define NOTED(name) [PILOT_ABOUT_##name] = METRIC_pilot_##name,
+#include "pilot/model/noted.def"
+#undef NOTED
+};
+
 static void count(const struct push_notes *all, const struct one *o, double by)
 {
+	if (all->metrics && o->note.about)
+		mt_metric_add(all->metrics, abouts[o->note.about], by);
 	if (all->metrics && o->note.kind != PILOT_NOTE_APPLIED)
 		mt_metric_add(all->metrics, METRIC_pilot_object_notes, by,
 			pilot_note_kind_name(o->note.kind), "translation");

@@ -59,9 +59,9 @@ struct push {
 	unsigned max_proxies;
 	bool virtual_hosts;
 	struct pilot_world *world;
-	uint64_t epoch;   /* of the world: grows with each */
+	uint64_t epoch;       /* of the world: grows with each */
 	uint64_t built_epoch; /* of the last that more than endpoints changed in */
-	uint64_t next_id; /* of snapshots */
+	uint64_t next_id;     /* of snapshots */
 	struct push_views views;
 	struct push_canary *canary;
 	struct push_proxy *first;
@@ -83,13 +83,13 @@ static void credentials_free(void *c)
 	mt_free(c);
 }
 
-/* pilot_xds_pushes{type="cds"} */
-static struct mt_metric_series *pushes_of(struct mt_metrics *m, int type)
+/* One of pilot_xds_pushes{type="cds"} */
+static struct mt_metric_series *series_of(struct mt_metrics *m, int metric, int type)
 {
 	char name[8] = "";
 	for (size_t i = 0; i + 1 < sizeof(name) && push_types[type].name[i]; i++)
 		name[i] = (char)tolower((unsigned char)push_types[type].name[i]);
-	return mt_metric_series(m, METRIC_pilot_xds_pushes, (const char *const[]){ name, NULL });
+	return mt_metric_series(m, metric, (const char *const[]){ name, NULL });
 }
 
 struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned max_proxies)
@@ -103,7 +103,7 @@ struct push *push_new(struct mt_loop *l, struct mt_metrics *metrics, unsigned ma
 		.loop = l, .metrics = metrics, .views = &p->views, .last_id = &p->next_id });
 	p->credentials = mt_map_new();
 	for (int t = 0; t < PUSH_TYPES; t++)
-		p->pushes[t] = pushes_of(metrics, t);
+		p->pushes[t] = series_of(metrics, METRIC_pilot_xds_pushes, t);
 	return p;
 }
 
@@ -502,8 +502,8 @@ static int attach(void *ctx, struct mt_xds_sub *s, struct mt_err *ret_err)
 	return 0;
 }
 
-/* How many proxies refuse what they were sent last, by type. */
-static void set_nacked(struct push *p, struct push_proxy *x, unsigned mask)
+/* The last response of a type was rejected with these words; NULL: of none is. */
+static void set_rejected(struct push *p, struct push_proxy *x, int type, const char *words)
 {
 	static const int metrics[PUSH_TYPES] = {
 		[PUSH_CDS] = METRIC_pilot_xds_cds_reject,
@@ -511,18 +511,40 @@ static void set_nacked(struct push *p, struct push_proxy *x, unsigned mask)
 		[PUSH_LDS] = METRIC_pilot_xds_lds_reject,
 		[PUSH_RDS] = METRIC_pilot_xds_rds_reject,
 	};
+	char err[201];
+
 	for (int t = 0; t < PUSH_TYPES; t++)
-		if (metrics[t] && ((x->nacked ^ mask) & 1u << t))
-			mt_metric_add(p->metrics, metrics[t], mask & 1u << t ? 1 : -1);
-	x->nacked = mask;
+		if (x->rejected[t] && (!words || t == type)) {
+			mt_series_set(x->rejected[t], 0);
+			x->rejected[t] = NULL;
+		}
+	x->nacked = words ? x->nacked | 1u << type : 0;
+	if (!words || !metrics[type])
+		return;
+	snprintf(err, sizeof(err), "%s", words);
+	x->rejected[type] = mt_metric_series(
+		p->metrics, metrics[type], (const char *const[]){ x->claimed->node_id, err, NULL });
+	mt_series_set(x->rejected[type], 1);
 }
 
 void push_measure(void *ctx, enum mt_xds_measure what, int type, double v)
 {
 	struct push *p = ctx;
 
-	if (what == MT_XDS_M_PUSHES)
-		mt_series_add(p->pushes[type], v);
+	switch ((int)what) {
+	case MT_XDS_M_PUSHES: mt_series_add(p->pushes[type], v); return;
+	case MT_XDS_M_ACK_TIMEOUTS:
+		mt_metric_add(p->metrics, METRIC_pilot_xds_push_timeout, v);
+		return;
+	case MT_XDS_M_ERRORS:
+		mt_metric_add(p->metrics, METRIC_pilot_total_xds_internal_errors, v);
+		return;
+	case MT_XDS_M_SEND_TIMEOUTS: break;
+	default: return;
+	}
+	mt_series_add(series_of(p->metrics, METRIC_pilot_xds_push_errors, type), v);
+	mt_metric_add(p->metrics, METRIC_pilot_xds_write_timeout, v);
+	mt_metric_add(p->metrics, METRIC_pilot_xds_push_timeout_failures, v);
 }
 
 static void detach(void *ctx, struct mt_xds_sub *s)
@@ -534,7 +556,7 @@ static void detach(void *ctx, struct mt_xds_sub *s)
 	push_canary_leaving(p->canary, x);
 	push_view_leave(&p->views, x);
 	push_canary_run(p->canary);
-	set_nacked(p, x, 0);
+	set_rejected(p, x, 0, NULL);
 	mt_metric_add(p->metrics, METRIC_pilot_no_ip, -(double)x->no_ip);
 	if (x->next)
 		x->next->prev = x->prev;
@@ -555,7 +577,7 @@ static void event(void *ctx, struct mt_xds_sub *s, const struct mt_xds_event *ev
 
 	/* Virtual hosts are routes, whether they are resources of their own or not. */
 	int routes = MT_MIN(ev->type, (int)PUSH_RDS);
-	set_nacked(p, x, ev->kind == MT_XDS_NACK ? x->nacked | 1u << routes : 0);
+	set_rejected(p, x, routes, ev->kind == MT_XDS_NACK ? ev->message : NULL);
 	if (ev->kind == MT_XDS_NACK) {
 		mt_metric_add(
 			p->metrics, METRIC_pilot_total_xds_rejects, 1, push_types[ev->type].name);

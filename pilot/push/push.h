@@ -26,7 +26,9 @@ struct push_proxy { /* one connected proxy; owned by the engine */
 	struct push_view *view;      /* NULL before there is a world */
 	bool no_ip;                  /* no service has an endpoint at its addresses */
 	unsigned nacked;             /* types of which the last response was rejected; a mask */
-	int64_t connected_ns;        /* wall clock */
+	/* By type: the gauge of its rejection, NULL when the last response was not rejected. */
+	struct mt_metric_series *rejected[PUSH_TYPES];
+	int64_t connected_ns;                     /* wall clock */
 	char spiffe_id[MT_SPIFFE_ID_MAX];         /* "" on plaintext */
 	struct push_proxy *prev, *next;           /* all */
 	struct push_proxy *view_prev, *view_next; /* of the view */

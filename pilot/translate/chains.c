@@ -139,10 +139,10 @@ void pilot_chains_add(
 				lost += !pilot_names_has(&c->taken, own_key(c, on, at));
 			}
 	if (!all)
-		pilot_job_note(j, on->id, PILOT_NOTE_INVALID, on->path,
+		pilot_job_note_about(j, invalid_out_listeners, on->id, PILOT_NOTE_INVALID, on->path,
 			"no subnet of the match is an address block");
 	if (lost)
-		pilot_job_note(j, on->id, PILOT_NOTE_SHADOWED, on->path,
+		pilot_job_note_about(j, conf_filter_chains, on->id, PILOT_NOTE_SHADOWED, on->path,
 			taken == all ? "another rule has the same match on listener %s"
 				     : "another rule has a part of the match on listener %s",
 			c->l->name);

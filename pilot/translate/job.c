@@ -258,10 +258,11 @@ const char *pilot_dest_cluster(struct pilot_job *j, const Nw__Destination *d,
 	int svc = pilot_job_service(j, d->host, vs->obj->ns, &host);
 	uint16_t port = dest_port(j, d, svc, listen_port);
 	if (svc < 0)
-		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, path, "no service %s", host);
+		pilot_job_note_about(j, route_nocluster_no_service, vs->id, PILOT_NOTE_PENDING,
+			path, "no service %s", host);
 	else if (pilot_service_port(j->ix->svcs[svc], port) < 0)
-		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, path, "service %s has no port %u",
-			host, port);
+		pilot_job_note_about(j, route_cluster_no_port, vs->id, PILOT_NOTE_PENDING, path,
+			"service %s has no port %u", host, port);
 	if (*d->subset && !has_subset(pilot_job_dr(j, host, svc), d->subset))
 		pilot_job_note(j, vs->id, PILOT_NOTE_PENDING, path,
 			"no destination rule has subset %s of %s", d->subset, host);

@@ -133,6 +133,13 @@ static inline void pilot_job_noted(struct pilot_job *j)
 {
 	j->notes.v[j->notes.n - 1].table = j->noting;
 }
+/* One that is counted too. */
+#define pilot_job_note_about(j, what, ...)                                                         \
+	(pilot_job_note((j), __VA_ARGS__), pilot_job_counted((j), PILOT_ABOUT_##what))
+static inline void pilot_job_counted(struct pilot_job *j, enum pilot_about about)
+{
+	j->notes.v[j->notes.n - 1].about = (uint8_t)about;
+}
 /* fp: of all that the item reads beyond what the job's own fingerprints cover. */
 void pilot_plan_add(struct pilot_job *j, struct pilot_plan *p, const char *name, uint64_t fp,
 	enum pilot_how how, const void *what);

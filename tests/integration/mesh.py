@@ -447,7 +447,7 @@ class Mesh:
     def metric(self, daemon, name, addr=None):
         """{labels as text: value} of one metric."""
         text = http_request(addr or self.monitor[daemon], "/metrics").text
-        found = re.findall(rf"^{name}(\{{[^}}]*\}})? ([0-9.e+-]+)", text, re.M)
+        found = re.findall(rf"^{name}(\{{.*\}})? ([0-9.e+-]+)$", text, re.M)
         return {labels: float(value) for labels, value in found}
 
     def envoys(self):

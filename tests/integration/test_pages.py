@@ -251,6 +251,9 @@ def test_rejections_are_counted(page, mesh):
     def value(name, labels=""):
         return mesh.metric("pilot", name).get(labels, 0)
 
+    def refusing():
+        return {labels: n for labels, n in mesh.metric("pilot", "pilot_xds_rds_reject").items() if n}
+
     def rejects():
         return sum(value("pilot_total_xds_rejects", f'{{type="{kind}"}}')
                    for kind in ("RDS", "VHDS"))
@@ -259,11 +262,46 @@ def test_rejections_are_counted(page, mesh):
     mesh.apply("rules", [RULES[0], virtual_service("reviews", [
         {"match": [{"uri": {"regex": large}}], "route": [to("v1")]}, {"route": [to("v1")]}])])
     wait_for(lambda: rejects() > before, what="somebody rejects it")
+    gauges = mesh.metric("pilot", "pilot_xds_rds_reject")
+    assert all('node="sidecar~' in labels and "regex" in labels for labels in gauges) and gauges
     mesh.apply("rules", RULES)
-    wait_for(lambda: value("pilot_xds_rds_reject") == 0 and
+    wait_for(lambda: not refusing() and
              all(p["types"][kind]["status"] in ("SYNCED", "NOT SENT") for p in page("syncz")
                  for kind in p["types"]), 15,
              what="all is well again")
+
+
+def test_what_rules_come_to_is_counted(mesh):
+    """A destination in force whose service, or its port, has gone."""
+    def entry(host, port=SERVICE_PORT):
+        return {"apiVersion": "networking.istio.io/v1alpha3", "kind": "ServiceEntry",
+                "metadata": {"name": host.split(".")[0], "namespace": "default"},
+                "spec": {"hosts": [host], "location": "MESH_EXTERNAL", "resolution": "STATIC",
+                         "ports": [{"number": port, "name": "http", "protocol": "HTTP"}],
+                         "endpoints": [{"address": "127.0.0.1"}]}}
+
+    def route(host):
+        return {"destination": {"host": host, "port": {"number": SERVICE_PORT}}}
+
+    def counts():
+        return tuple(sum(mesh.metric("pilot", f"pilot_{name}").values()) for name in (
+            "route_nocluster_no_service", "route_cluster_no_port"))
+    web, raw = (f"{name}.example.com" for name in ("goes", "moves"))
+    rules = [virtual_service("reviews", [
+        {"match": [{"uri": {"exact": "/a"}}], "route": [route(web)]},
+        {"match": [{"uri": {"exact": "/b"}}], "route": [route(raw)]},
+        {"route": [to("v1")]}])]
+    assert counts() == (0, 0)
+    mesh.apply("outside", [entry(web), entry(raw)])
+    mesh.apply("rules", [RULES[0], *rules])
+    wait_for(lambda: http_request(
+        mesh.monitor["pilot"], "/debug/status?kind=VirtualService&ns=default&name=reviews"
+    ).json()["objects"][0]["state"] == "in force", what="the rule is in force")
+    mesh.apply("outside", [entry(raw, 9999)])
+    wait_for(lambda: counts() == (1, 1), what="a service and a port went")
+    mesh.apply("rules", RULES)
+    mesh.remove("outside")
+    wait_for(lambda: counts() == (0, 0), what="all is well again")
 
 
 def many(n):

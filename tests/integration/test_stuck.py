@@ -99,6 +99,10 @@ def test_clients_that_never_read(mesh):
             shift(mesh, f"v{1 + i % 2}")
         wait_for(lambda: not names & connected(mesh), 10 * SEND_TIMEOUT_S,
                  what="who does not read is disconnected")
+        ended = mesh.metric("pilot", "pilot_xds_write_timeout")[""]
+        assert 0 < ended <= len(stuck), ended
+        assert mesh.metric("pilot", "pilot_xds_push_timeout_failures") == {"": ended}
+        assert sum(mesh.metric("pilot", "pilot_xds_push_errors").values()) == ended
         assert {w.name + ".default" for w in mesh.workloads} <= connected(mesh)
         assert pilot.rss_kb() < before + 48 * 1024, (before, pilot.rss_kb())
     finally:

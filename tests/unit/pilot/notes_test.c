@@ -135,4 +135,40 @@ START_TEST(a_patch_that_changes_nothing)
 }
 END_TEST
 
-MT_UNIT(notes, a_patch_that_changes_nothing, notes_go_with_what_carries_them)
+#define NAMED                                                                                      \
+	"apiVersion: networking.istio.io/v1alpha3\nkind: ServiceEntry\n"                           \
+	"metadata: {name: n, namespace: default}\n"                                                \
+	"spec: {hosts: [n.example.com], location: MESH_EXTERNAL, resolution: STATIC, "             \
+	"addresses: [240.1.2.3], ports: [{number: 443, name: tls, protocol: TLS}], "               \
+	"endpoints: [{address: 10.1.0.9}]}\n---\n"
+#define TO_NAMED                                                                                   \
+	"{match: [{sniHosts: [n.example.com]}], route: [{destination: {host: n.example.com}}]}"
+#define SNI(rules)                                                                                 \
+	"apiVersion: networking.istio.io/v1alpha3\nkind: VirtualService\n"                         \
+	"metadata: {name: s, namespace: default}\n"                                                \
+	"spec: {hosts: [n.example.com], tls: [" rules "]}\n---\n"
+
+static double chains(struct rig *r)
+{
+	return mt_series_value(mt_metric_series(
+		r->metrics, METRIC_pilot_conf_filter_chains, (const char *const[]){ NULL }));
+}
+
+START_TEST(matches_in_conflict_are_counted)
+{
+	struct rig *r = rig_new();
+
+	publish_yaml(r, SERVICE("a", "10.1.0.1") NAMED SNI(TO_NAMED ", " TO_NAMED),
+		MT_KIND_SERVICE_ENTRY);
+	struct fake_envoy *e = connected(r, NODE(1));
+	said(r); /* on the loop: it has been computed */
+	ck_assert(chains(r) == 1);
+	publish_yaml(r, SERVICE("a", "10.1.0.1") NAMED SNI(TO_NAMED), MT_KIND_VIRTUAL_SERVICE);
+	ck_assert(chains(r) == 0);
+	fake_envoy_free(e);
+	rig_free(r);
+}
+END_TEST
+
+MT_UNIT(notes, matches_in_conflict_are_counted, a_patch_that_changes_nothing,
+	notes_go_with_what_carries_them)
