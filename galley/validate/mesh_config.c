@@ -70,10 +70,33 @@ static void connections(const struct check *c, const Mesh__ProxyConfig__Connecti
 			"%d is below 65535", window->value);
 }
 
+/* What a proxy is started with: Envoy does not start with a pattern that it cannot read. */
+static void starting(const struct check *c, const Mesh__ProxyConfig *p)
+{
+	const Mesh__ProxyConfig__ProxyStatsMatcher *m = p->proxy_stats_matcher;
+	for (size_t i = 0; m && i < m->n_inclusion_regexps; i++)
+		check_regex(c,
+			at(c, "spec.defaultConfig.proxyStatsMatcher.inclusionRegexps[%zu]", i),
+			m->inclusion_regexps[i]);
+	if (p->concurrency && (p->concurrency->value < 0 || p->concurrency->value > 1024))
+		fault(c, "spec.defaultConfig.concurrency", "%d is not between 0 and 1024",
+			p->concurrency->value);
+	if (p->proxy_admin_port)
+		check_port(c, "spec.defaultConfig.proxyAdminPort", (uint32_t)p->proxy_admin_port);
+	check_duration(c, "spec.defaultConfig.drainDuration", p->drain_duration, 0);
+	check_duration(
+		c, "spec.defaultConfig.terminationDrainDuration", p->termination_drain_duration, 0);
+	check_duration(c, "spec.defaultConfig.connectTimeout", p->connect_timeout, MT_NS_PER_MS);
+	server(c, "spec.defaultConfig.statsdUdpAddress", p->statsd_udp_address);
+	server(c, "spec.defaultConfig.envoyMetricsServiceAddress",
+		p->envoy_metrics_service_address);
+}
+
 static void proxy(const struct check *c, const Mesh__ProxyConfig *p)
 {
 	if (p->connection_settings)
 		connections(c, p->connection_settings);
+	starting(c, p);
 	server(c, "spec.defaultConfig.zipkinAddress", p->zipkin_address);
 	if (p->envoy_access_log_service)
 		server(c, "spec.defaultConfig.envoyAccessLogService.address",

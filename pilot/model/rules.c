@@ -9,6 +9,7 @@
 #include "common/base/hash.h"
 #include "common/base/strs.h"
 #include "istio/authentication/v1alpha1/authentication.pb-c.h"
+#include "istio/networking/v1beta1/proxy_config.pb-c.h"
 #include "istio/security/v1beta1/security.pb-c.h"
 #include "pilot/model/envoy_filter.h"
 #include "pilot/model/host.h"
@@ -207,6 +208,20 @@ static void shadowed_sidecars(struct pilot_index *ix)
 	}
 }
 
+/* They are for agents that start a proxy: pilot/agents_start.c. */
+static void proxy_config_notes(struct pilot_index *ix, const struct pilot_world_in *in)
+{
+	struct pilot_config *c;
+	size_t n = pilot_index_of_type(ix, in, &nwproxy__proxy_config__descriptor, &c);
+	for (size_t i = 0; i < n; i++) {
+		pilot_note_add(ix->arena, &ix->notes, c[i].id, PILOT_NOTE_IGNORED, "spec",
+			"takes effect when the agent starts a proxy next");
+		if (((const Nwproxy__ProxyConfig *)c[i].obj->spec)->image)
+			pilot_note_add(ix->arena, &ix->notes, c[i].id, PILOT_NOTE_IGNORED,
+				"spec.image", "the agent's --envoy is the proxy");
+	}
+}
+
 static void index_rest(struct pilot_index *ix, const struct pilot_world_in *in)
 {
 	struct pilot_config *c;
@@ -223,6 +238,7 @@ static void index_rest(struct pilot_index *ix, const struct pilot_world_in *in)
 		ix->sidecars[ix->nsidecars] = (struct pilot_sidecar){ c[ix->nsidecars].id,
 			c[ix->nsidecars].obj, (const Nw__Sidecar *)c[ix->nsidecars].obj->spec };
 	index_telemetry(ix, in);
+	proxy_config_notes(ix, in);
 	n = pilot_index_of_type(ix, in, &nw__envoy_filter__descriptor, &c);
 	pilot_index_patches(ix, c, n);
 	shadowed_sidecars(ix);

@@ -313,8 +313,9 @@ def test_what_gRPC_does_not_have_is_not_sent(world):
         {"rewrite": {"authority": "other"}, "route": [to("v1")]},
         loadBalancer={"simple": "RANDOM"}, outlierDetection={"consecutive5xxErrors": 3},
         connectionPool={"http": {"http2MaxRequests": 100}, "tcp": {"maxConnections": 3}})
-    world.eventually(lambda: set(world.client.call(20)["names"]) == {"a1", "a2"}, "it is live")
-    assert set(world.client.call(10, metadata={"x-user": "tim"})["names"]) == {"b1"}
+    world.eventually(lambda: set(world.client.call(10, metadata={"x-user": "tim"})["names"]) ==
+                     {"b1"}, "it is live")
+    assert set(world.client.call(20)["names"]) == {"a1", "a2"}
     world.rules(loadBalancer={"consistentHash": {"httpHeaderName": "x-user"}})
 
     def sticky():

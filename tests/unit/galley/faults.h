@@ -19,6 +19,7 @@ static inline void faults(const char *kind, const char *spec, struct mt_buf *out
 	struct mt_diags diags = { 0 };
 	const char *api = strcmp(kind, "MeshConfig") == 0 ? "mesh.istio.io/v1alpha1"
 		: strcmp(kind, "Telemetry") == 0          ? "telemetry.istio.io/v1"
+		: strcmp(kind, "ProxyConfig") == 0        ? "networking.istio.io/v1beta1"
 		: kind[0] >= 'a'                          ? "config.istio.io/v1alpha2"
 							  : "networking.istio.io/v1alpha3";
 

@@ -208,6 +208,17 @@ static const struct {
 		"spec.defaultTrafficPolicy.outlierDetection.maxEjectionPercent: 101 is not a percentage (0 to 100)\n"
 		"spec.defaultConfig.connectionSettings.httpIdleTimeout: must not be negative\n"
 		"spec.defaultConfig.connectionSettings.http2InitialStreamWindowSize: 1 is below 65535\n" },
+	{ "MeshConfig",
+		"{defaultConfig: {proxyStatsMatcher: {inclusionRegexps: ['(']}, proxyAdminPort: 70000, statsdUdpAddress: x}}",
+		"spec.defaultConfig.proxyStatsMatcher.inclusionRegexps[0]: bad pattern at character 2: missing closing parenthesis\n"
+		"spec.defaultConfig.proxyAdminPort: 70000 is not a port (1 to 65535)\n"
+		"spec.defaultConfig.statsdUdpAddress: \"x\" is not HOST:PORT\n" },
+	/* ProxyConfig */
+	{ "ProxyConfig",
+		"{concurrency: 2000, environmentVariables: {'A=B': c}, image: {imageType: distroless}}",
+		"spec.concurrency: 2000 is not between 0 and 1024\n"
+		"spec.environmentVariables: \"A=B\" is not a variable's name\n"
+		"~spec.image: has no effect: the agent's --envoy is the proxy\n" },
 	/* EnvoyFilter */
 	{ "EnvoyFilter",
 		"{configPatches: [{applyTo: CLUSTER, patch: {operation: MERGE, value: {connect_timeout: 1s}}}]}",
