@@ -31,7 +31,9 @@ def sh(*argv):
 def has(address):
     """The namespace answers at this address."""
     v6 = ":" in address
-    sh("ip", *(["-6"] if v6 else []), "address", "add", f"{address}/{128 if v6 else 32}", "dev", "lo")
+    # At once: nobody else can have it, which the kernel would find out first for IPv6.
+    sh("ip", *(["-6"] if v6 else []), "address", "add", f"{address}/{128 if v6 else 32}", "dev", "lo",
+       *(["nodad"] if v6 else []))
     return address
 
 
