@@ -247,6 +247,7 @@ static void hurry(struct push_canary *c, struct push_view *v, int64_t now)
 	push_view_wanted(c, v, false, want);
 	push_view_approve(c, v, want, false);
 	unref_all(want);
+	push_canary_view(c, v, v->newest_ns); /* what came since is a change like any other */
 }
 
 /* ---- events ---- */

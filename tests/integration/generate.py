@@ -27,6 +27,10 @@ PORTS = {80: ("http", "HTTP"), 8080: ("http-alt", "HTTP"), 9082: ("grpc", "GRPC"
          9443: ("tls", "TLS"), 9090: ("tcp", "TCP"), 5000: ("tcp-alt", "TCP"),
          27017: ("mongo", "MONGO"), 7000: ("any", None)}
 METHODS = ("GET", "POST", "DELETE")
+DELEGATES = ["d0", "d1", "d2"]
+API = {"PeerAuthentication": "security.istio.io/v1beta1", "Policy": "authentication.istio.io/v1alpha1",
+       "Telemetry": "telemetry.istio.io/v1alpha1", "MeshConfig": "mesh.istio.io/v1alpha1"}
+HCM = "envoy.filters.network.http_connection_manager"
 
 
 @dataclasses.dataclass
@@ -91,6 +95,8 @@ class Generator:
         ip = f"10.7.{APPS.index(app)}.{self.rng.randint(1, 12)}"
         if self.addresses and self.chance(0.2):
             ip = self.one(self.addresses)
+        elif self.chance(0.1):
+            ip = f"2001:db8:7::{APPS.index(app)}:{self.rng.randint(1, 4)}"
         e = {"address": ip, "labels": {"app": app, "version": self.one(VERSIONS)}}
         if self.chance(0.4):
             e["ports"] = {p["name"]: p["number"] + 1000 for p in self.some(ports, 1, 2)}
@@ -125,8 +131,17 @@ class Generator:
             spec["endpoints"] = list(seen.values())
         else:
             spec["resolution"] = "DNS"
-        spec |= self.maybe(0.4, addresses=lambda: [f"10.9.0.{self.rng.randint(1, 20)}"])
+        spec |= self.maybe(0.4, addresses=lambda: self.some(
+            [f"10.9.0.{self.rng.randint(1, 20)}", f"2001:db8:9::{self.rng.randint(1, 9)}",
+             f"10.9.{self.rng.randint(1, 3)}.0/24"], 1, 2))
         return spec
+
+    def workload_group(self, _ns):
+        return {"metadata": {"labels": {"app": self.one(APPS), "version": self.one(VERSIONS)}},
+                "template": {"serviceAccount": self.one(["sa-1", "sa-2"]),
+                             **self.maybe(0.5, ports=lambda: {"http": 9080})},
+                **self.maybe(0.5, probe=lambda: {"periodSeconds": 5, "httpGet": {
+                    "path": "/healthz", "port": 8000}})}
 
     def workload_entry(self, _ns):
         e = self.endpoint(self.one(APPS), [port(80), port(9090)])
@@ -190,6 +205,13 @@ class Generator:
         r |= self.maybe(0.1, name=lambda: self.one(["first", "second"]))
         return r
 
+    def delegate(self, ns):
+        """A virtual service without hosts; its name is one of a few, which roots name."""
+        host = self.one([h for h in HOSTS if f".{ns}." in h] or HOSTS)
+        return {"http": [{"match": [{"uri": {"prefix": "/d" + self.one("123")}}],
+                          **self.http_route(ns, host)} for _ in range(self.rng.randint(0, 1))]
+                + [self.http_route(ns, host)], **self.export_to(ns)}
+
     def virtual_service(self, ns):
         hosts = self.some(HOSTS, 1, 2)
         if self.chance(0.15):
@@ -201,6 +223,9 @@ class Generator:
             ["istio-system/edge", "istio-system/inner"]]))
         spec["http"] = [{"match": [self.http_match(ns) for _ in range(self.rng.randint(1, 2))],
                          **self.http_route(ns, target)} for _ in range(self.rng.randint(0, 3))]
+        if self.chance(0.15):
+            spec["http"].append({"match": [{"uri": {"prefix": "/d"}}], "delegate": {
+                "name": self.one(DELEGATES), "namespace": self.one(("default", "other"))}})
         spec["http"].append(self.http_route(ns, target))
         if self.chance(0.2):
             spec["tcp"] = [{"route": [{"destination": {"host": target, **self.subset(), "port": {
@@ -225,6 +250,10 @@ class Generator:
         p |= self.maybe(0.3, outlierDetection=lambda: {
             "consecutive5xxErrors": self.rng.randint(1, 9), "interval": "5s",
             "baseEjectionTime": "30s", **self.maybe(0.5, maxEjectionPercent=50)})
+        if "outlierDetection" in p and self.chance(0.5):
+            p["loadBalancer"] = {"simple": "ROUND_ROBIN", "localityLbSetting": self.one([
+                {"distribute": [{"from": "r1/*", "to": {"r1/*": 70, "r2/*": 30}}]},
+                {"failover": [{"from": "r1", "to": "r2"}]}, {"enabled": False}])}
         p |= self.maybe(0.2, tls=lambda: self.one([
             {"mode": "DISABLE"}, {"mode": "SIMPLE", "sni": "sni.example.com"}]))
         return p
@@ -260,6 +289,10 @@ class Generator:
         if self.chance(0.3):
             spec["egress"].insert(0, {"port": port(self.one([80, 9090])),
                                       "hosts": [self.one(["./*", "*/*"])]})
+        if self.chance(0.2):  # a listener of its own, which does not capture
+            spec["egress"].insert(0, {"port": port(self.one([8080, 9082])), "captureMode": "NONE",
+                                      "bind": "127.0.0.1", "hosts": self.some(["./*", "*/*"], 1, 1)})
+        spec |= self.maybe(0.2, inboundConnectionPool=lambda: {"http": {"http2MaxRequests": 44}})
         spec |= self.maybe(0.3, outboundTrafficPolicy=lambda: {
             "mode": self.one(["ALLOW_ANY", "REGISTRY_ONLY"])})
         spec |= self.maybe(0.2, ingress=lambda: [
@@ -267,13 +300,85 @@ class Generator:
              "defaultEndpoint": "127.0.0.1:8080"}])
         return spec
 
-    KINDS = {  # method: (kind, how often, the namespaces that it is found in)
+    def envoy_filter(self, ns):
+        context = self.one(["SIDECAR_OUTBOUND", "SIDECAR_INBOUND", "GATEWAY", "ANY"])
+        lua = {"name": f"lua-{self.one('xy')}", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+            "default_source_code": {"inline_string":
+                                    "function envoy_on_response(h) h:headers():add('x-lua', '1') end"}}}
+        patches = [
+            lambda: {"applyTo": "CLUSTER", "match": {"context": context, **self.maybe(
+                0.5, cluster=lambda: {"service": self.one(HOSTS)})}, "patch": {
+                    "operation": "MERGE",
+                    "value": {"connect_timeout": self.one(["3s", "4s"])}}},
+            lambda: {"applyTo": "LISTENER", "match": {"context": context}, "patch": {
+                "operation": "MERGE", "value": {"per_connection_buffer_limit_bytes": 65536}}},
+            lambda: {"applyTo": "HTTP_FILTER", "match": {"context": context, "listener": {
+                "filterChain": {"filter": {"name": HCM, "subFilter": {
+                    "name": "envoy.filters.http.router"}}}}},
+                     "patch": {"operation": "INSERT_BEFORE", "value": lua}},
+            lambda: {"applyTo": "NETWORK_FILTER", "match": {"context": context, "listener": {
+                "filterChain": {"filter": {"name": HCM}}}}, "patch": {
+                    "operation": "MERGE", "value": {"typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.filters.network."
+                                 "http_connection_manager.v3.HttpConnectionManager",
+                        "max_request_headers_kb": self.one([80, 90])}}}},
+            lambda: {"applyTo": "VIRTUAL_HOST", "match": {"context": context}, "patch": {
+                "operation": "MERGE", "value": {"include_request_attempt_count": True}}},
+            lambda: {"applyTo": "HTTP_ROUTE", "match": {"context": context}, "patch": {
+                "operation": "MERGE", "value": {"metadata": {"filter_metadata": {
+                    "x": {"y": self.one(["1", "2"])}}}}}}]
+        return {"configPatches": [p() for p in self.some(patches, 1, 2)], **self.maybe(
+            0.4, workloadSelector=lambda: {"labels": {"app": self.one(APPS)}})}
+
+    def telemetry(self, ns):
+        spec = {}
+        while not spec:
+            spec |= self.maybe(0.5, tracing=lambda: [
+                {"randomSamplingPercentage": self.rng.randint(0, 100)}])
+            spec |= self.maybe(0.5, accessLogging=lambda: [
+                {"providers": [{"name": "envoy"}], **self.maybe(0.3, disabled=True)}])
+        return spec | self.maybe(0.4, selector=lambda: {"matchLabels": {"app": self.one(APPS)}})
+
+    def peer_authentication(self, ns):
+        spec = {"mtls": {"mode": self.one(["STRICT", "PERMISSIVE", "DISABLE"])}}
+        if self.chance(0.4):
+            spec["selector"] = {"matchLabels": {"app": self.one(APPS)}}
+            spec |= self.maybe(0.5, portLevelMtls=lambda: {"8080": {"mode": "DISABLE"}})
+        return spec
+
+    def policy_object(self, ns):
+        return {"targets": [{"name": self.one(APPS)}],
+                **self.maybe(0.7, peers=lambda: [{"mtls": self.one([{}, {"mode": "PERMISSIVE"}])}])}
+
+    def mesh_config(self, ns):
+        spec = self.maybe(0.4, outboundTrafficPolicy=lambda: {
+            "mode": self.one(["ALLOW_ANY", "REGISTRY_ONLY"])})
+        spec |= self.maybe(0.3, connectTimeout=lambda: self.one(["1s", "7s"]))
+        spec |= self.maybe(0.3, accessLogFile="/dev/null", accessLogEncoding=self.one(
+            ["TEXT", "JSON"]))
+        spec |= self.maybe(0.2, defaultServiceExportTo=lambda: self.one([["*"], ["."]]))
+        spec |= self.maybe(0.2, localityLbSetting=lambda: {
+            "failover": [{"from": "r1", "to": "r2"}]})
+        spec |= self.maybe(0.2, defaultHttpRetryPolicy=lambda: {
+            "attempts": self.rng.randint(0, 3), "retryOn": "5xx"})
+        return spec | self.maybe(0.2, protocolDetectionTimeout="0.2s")
+
+    # method: (kind, how often, the namespaces that it is found in, names if they are special)
+    KINDS = {
         "service_entry": ("ServiceEntry", 8, ("default", "other")),
         "workload_entry": ("WorkloadEntry", 3, ("default", "other")),
         "virtual_service": ("VirtualService", 6, NAMESPACES),
         "destination_rule": ("DestinationRule", 5, NAMESPACES),
         "gateway": ("Gateway", 2, ("istio-system",)),
         "sidecar": ("Sidecar", 1, ("default", "other")),
+        "delegate": ("VirtualService", 2, ("default", "other"), DELEGATES),
+        "workload_group": ("WorkloadGroup", 1, ("default", "other")),
+        "envoy_filter": ("EnvoyFilter", 2, NAMESPACES),
+        "telemetry": ("Telemetry", 1, NAMESPACES),
+        "peer_authentication": ("PeerAuthentication", 1, NAMESPACES),
+        "policy_object": ("Policy", 1, ("default", "other")),
+        "mesh_config": ("MeshConfig", 1, ("",), ["default"]),
     }
 
     # --- objects and files ---
@@ -283,16 +388,17 @@ class Generator:
         # Several objects of one second: names decide then which is the older one.
         created = old["metadata"]["creationTimestamp"] if old else (
             f"2026-01-01T00:{self.revision // 300 % 60:02}:{self.revision // 5 % 60:02}Z")
-        return {"apiVersion": NETWORKING, "kind": kind, "metadata": {
-            "name": name, "namespace": ns, "creationTimestamp": created,
+        return {"apiVersion": API.get(kind, NETWORKING), "kind": kind, "metadata": {
+            "name": name, **({"namespace": ns} if ns else {}), "creationTimestamp": created,
             "labels": {"rev": f"r{self.revision}"}}, "spec": spec}
 
     def object(self):
         """A new version of a new or of an existing object."""
         method = self.rng.choices(list(self.KINDS), [k[1] for k in self.KINDS.values()])[0]
-        kind, _, namespaces = self.KINDS[method]
+        kind, _, namespaces, *names = self.KINDS[method]
         ns = self.one(namespaces)
-        name = self.one(GATEWAYS) if kind == "Gateway" else f"{kind[0].lower()}{self.rng.randint(0, 7)}"
+        name = self.one(GATEWAYS) if kind == "Gateway" else self.one(names[0]) if names else \
+            f"{kind[0].lower()}{self.rng.randint(0, 7)}"
         return self.meta(kind, ns, name, getattr(self, method)(ns))
 
     @staticmethod
@@ -350,6 +456,14 @@ class Generator:
                 continue
             for host, subset in references(o["spec"]):
                 wanted.setdefault(host, set()).add(subset)
+            for route in o["spec"].get("http", []):
+                d = route.get("delegate")
+                key = ("VirtualService", d["namespace"], d["name"]) if d else None
+                if key and key not in self.held():
+                    host = self.one(HOSTS)
+                    wanted.setdefault(host, set())
+                    yield self.put(self.meta(*key, {"http": [
+                        {"route": [{"destination": {"host": host}}]}]}))
             for gateway in o["spec"].get("gateways", []):
                 key = ("Gateway", *gateway.split("/")) if "/" in gateway else None
                 if key and key not in self.held():

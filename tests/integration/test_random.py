@@ -3,7 +3,8 @@ daemons and proxies among them, every proxy holds exactly what a new proxy gets 
 knows nothing but the configuration of now.
 
 The changes come from generate.py by a seed, which is printed: MELTEMI_SEEDS=7,8 runs other seeds,
-MELTEMI_STEPS=200 more changes.
+MELTEMI_SEEDS=1-100 a range of them, MELTEMI_STEPS=200 more changes. By default it is bounded to what
+CI has time for.
 """
 import json
 import os
@@ -17,7 +18,18 @@ from mesh import DOMAIN, Envoy, Mesh
 from netns import Namespace
 from util import Timeout, http_request, wait_for
 
-SEEDS = [int(s) for s in os.environ.get("MELTEMI_SEEDS", "1,2,3").split(",")]
+
+
+def seeds(text):
+    """"7,8" or "1-100"."""
+    out = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        out += range(int(first), int(last or first) + 1)
+    return out
+
+
+SEEDS = seeds(os.environ.get("MELTEMI_SEEDS", "1,2,3"))
 STEPS = int(os.environ.get("MELTEMI_STEPS", "60"))
 ROUNDS = 2
 KINDS = ("cluster", "listener", "route", "endpoint")
@@ -116,9 +128,11 @@ class Plane:
         return True
 
     def pending(self):
-        """Objects whose generation before is in force, and why."""
-        page = http_request(self.mesh.monitor["pilot"], "/debug/push_status").json()
-        return [n for n in page["notes"] if n["kind"] == "pending"]
+        """Objects of which the newest generation is not in force, and why."""
+        page = http_request(self.mesh.monitor["pilot"], "/debug/status").json()
+        return [{k: o[k] for k in ("kind", "namespace", "name", "state", "pending", "refused")}
+                for o in page["objects"]
+                if o["state"] != "in force" or o["pending"]]
 
     def holds(self):
         """{proxy: {kind/name: resource}}."""
