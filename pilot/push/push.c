@@ -21,6 +21,7 @@
 #include "pilot/metrics.h"
 #include "pilot/push/admit.h"
 #include "pilot/push/canary.h"
+#include "pilot/push/credentials.h"
 #include "pilot/push/tally.h"
 #include "pilot/push/view.h"
 
@@ -67,21 +68,10 @@ struct push {
 	struct push_proxy *first;
 	unsigned n;
 	struct mt_metric_series *pushes[PUSH_TYPES]; /* pilot_xds_pushes */
-	struct mt_map
-		*credentials; /* of proxies whose agents reported: node id -> struct credentials */
+	struct mt_map *credentials;    /* of proxies whose agents reported: credentials.h */
 	void (*on_secrets)(void *ctx); /* NULL: nobody asks */
 	void *on_secrets_ctx;
 };
-
-struct credentials {
-	size_t n;
-	const char **v; /* texts follow in the block */
-};
-
-static void credentials_free(void *c)
-{
-	mt_free(c);
-}
 
 /* One of pilot_xds_pushes{type="cds"} */
 static struct mt_metric_series *series_of(struct mt_metrics *m, int metric, int type)
@@ -123,7 +113,7 @@ void push_free(struct push *p)
 		return;
 	push_canary_free(p->canary);
 	push_views_clear(&p->views);
-	mt_map_free(p->credentials, credentials_free);
+	mt_map_free(p->credentials, mt_free);
 	pilot_world_unref(p->world);
 	mt_free(p);
 }
@@ -377,17 +367,6 @@ static bool takes_vhds(const struct mt_xds_sub *s, const struct pilot_proxy *p)
 	return mt_xds_sub_delta(s) && (p->major > 1 || (p->major == 1 && p->minor >= 37));
 }
 
-static void know_credentials(struct push *p, struct push_proxy *x)
-{
-	const struct credentials *c = mt_map_get(p->credentials, x->claimed->node_id);
-
-	if (!c)
-		return;
-	struct pilot_proxy *claimed = pilot_proxy_with_credentials(x->claimed, c->v, c->n);
-	pilot_proxy_unref(x->claimed);
-	x->claimed = claimed;
-}
-
 void push_on_secrets(struct push *p, void (*fn)(void *ctx), void *ctx)
 {
 	p->on_secrets = fn;
@@ -405,41 +384,15 @@ void push_credentials_forget(struct push *p, const char *node_id)
 	mt_free(mt_map_del(p->credentials, node_id));
 }
 
-static struct credentials *credentials_new(const char *const *names, size_t n)
-{
-	size_t size = sizeof(struct credentials) + n * sizeof(char *);
-	for (size_t i = 0; i < n; i++)
-		size += strlen(names[i]) + 1;
-	struct credentials *c = mt_alloc(size);
-	c->n = n;
-	c->v = (const char **)(c + 1);
-	char *text = (char *)(c->v + n);
-	for (size_t i = 0; i < n; i++) {
-		c->v[i] = strcpy(text, names[i]);
-		text += strlen(text) + 1;
-	}
-	return c;
-}
-
-static bool same_credentials(const struct credentials *a, const char *const *names, size_t n)
-{
-	bool same = a && a->n == n;
-	for (size_t i = 0; same && i < n; i++)
-		same = strcmp(a->v[i], names[i]) == 0;
-	return same;
-}
-
 void push_credentials(struct push *p, const char *node_id, const char *const *names, size_t n)
 {
-	if (same_credentials(mt_map_get(p->credentials, node_id), names, n) ||
-		mt_map_size(p->credentials) > p->max_proxies)
+	if (!push_reported(p->credentials, p->max_proxies, node_id, names, n))
 		return;
-	mt_free(mt_map_put(p->credentials, node_id, credentials_new(names, n)));
 	for (struct push_proxy *x = p->first; x; x = x->next) {
 		struct mt_err err = { 0 };
 		if (strcmp(x->claimed->node_id, node_id) != 0)
 			continue;
-		know_credentials(p, x);
+		push_reported_take(p->credentials, &x->claimed);
 		if (admit(p, x, &err) < 0 || !p->world)
 			continue; /* it is sent away with the next world */
 		struct push_view *old = x->view;
@@ -466,7 +419,7 @@ static int attach(void *ctx, struct mt_xds_sub *s, struct mt_err *ret_err)
 		r = mt_fail(&err, MT_LIMIT, NULL, "%u proxies are connected (--max-proxies)", p->n);
 	else if ((r = pilot_proxy_new(mt_xds_sub_node(s), &x->claimed, &err)) == 0) {
 		x->claimed->vhds = p->virtual_hosts && takes_vhds(s, x->claimed);
-		know_credentials(p, x);
+		push_reported_take(p->credentials, &x->claimed);
 		r = admit(p, x, &err);
 	}
 	if (r < 0) {
