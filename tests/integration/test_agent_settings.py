@@ -48,7 +48,7 @@ class World:
             self.bootstrap_patch({"stats_flush_interval": "1s", "layeredRuntime": {"layers": [
                 {"name": "patched", "staticLayer": {"patched": "yes"}}]}})])
         m.start()
-        m.eventually(lambda: self.client.get("server").status == 200, 20)
+        m.eventually(lambda: self.client.get("server").status == 200, 60)
 
     @staticmethod
     def bootstrap_patch(value):
@@ -170,9 +170,9 @@ def test_patches_select_by_metadata(world):
             api="networking.istio.io/v1alpha3")
     world.mesh.apply("marks", [mark("blue"), mark("red")])
     world.mesh.eventually(lambda: world.client.get("own").headers.get("x-team") == "blue" and
-                          world.server.get("own").headers.get("x-team") == "red", 20)
+                          world.server.get("own").headers.get("x-team") == "red", 60)
     world.mesh.remove("marks")
-    world.mesh.eventually(lambda: "x-team" not in world.client.get("own").headers, 20)
+    world.mesh.eventually(lambda: "x-team" not in world.client.get("own").headers, 60)
 
 
 def test_changes_wait_for_the_next_start(world):
@@ -182,7 +182,7 @@ def test_changes_wait_for_the_next_start(world):
     pid = http_request(c.envoy.health, "/debug/envoy").json()["pid"]
     world.settings({**world.config, "runtimeValues": {"whose": "changed"},
                     "proxyHeaders": {"server": {"value": "live"}}})
-    world.mesh.eventually(lambda: c.get("server").headers["server"] == "live", 20,
+    world.mesh.eventually(lambda: c.get("server").headers["server"] == "live", 60,
                           "what is live of the same object")
     notes = http_request(world.mesh.monitor["pilot"], "/debug/push_status").json()["notes"]
     assert "next" in next(n["note"] for n in notes if n["path"] == "spec.defaultConfig.runtimeValues")
@@ -211,7 +211,7 @@ def test_a_bootstrap_that_envoy_refuses(world):
     world.mesh.apply("wrong", [{**world.bootstrap_patch({"noSuchField": 1}), "metadata": {
         "name": "wrong", "namespace": "default"}}])
     wait_for(lambda: [n for n in http_request(
-        world.mesh.monitor["pilot"], "/debug/push_status").json()["notes"] if "wrong" in n["object"]])
+        world.mesh.monitor["pilot"], "/debug/push_status").json()["notes"] if "wrong" in n["object"]], 60)
     try:
         assert w.envoy.process.stop() == 0
         w.envoy.start()
@@ -221,7 +221,7 @@ def test_a_bootstrap_that_envoy_refuses(world):
     finally:
         world.mesh.remove("wrong")
     wait_for(lambda: not [n for n in http_request(
-        world.mesh.monitor["pilot"], "/debug/push_status").json()["notes"] if "wrong" in n["object"]])
+        world.mesh.monitor["pilot"], "/debug/push_status").json()["notes"] if "wrong" in n["object"]], 60)
     assert w.envoy.process.stop() == 0
     w.envoy.start()
     wait_for(lambda: w.envoy.process.check() or world.runtime(w).get("whose") == "own", 60,

@@ -80,7 +80,7 @@ class World:
         self.settings(defaultConfig=config)
 
     def until(self, probe, what=""):
-        return self.mesh.eventually(probe, timeout=20, what=what)
+        return self.mesh.eventually(probe, timeout=60, what=what)
 
     def at_edge(self, **headers):
         """A request from outside; the headers that the server saw."""
@@ -285,7 +285,7 @@ class Captured:
     def until(self, want, **spec):
         with self.ns:
             self.mesh.apply("mesh-config", [mesh_config(**spec)] if spec else [])
-        self.mesh.eventually(lambda: self.who() == want, 20, f"{want} answers")
+        self.mesh.eventually(lambda: self.who() == want, 60, f"{want} answers")
 
     def stop(self):
         self.envoy.stop()

@@ -153,13 +153,13 @@ class World:
     def lines(self):
         return self.log.read_text().splitlines() if self.log.exists() else []
 
-    def requests_until(self, seen, what, **kw):
+    def requests_until(self, seen, what, timeout=25, **kw):
         """Asks until seen() says so."""
         def probe():
             for _ in range(6):  # Envoy sends spans when it has five, or after five seconds
                 self.ask(**kw)
             return seen()
-        return self.mesh.eventually(probe, timeout=25, what=what)
+        return self.mesh.eventually(probe, timeout=timeout, what=what)
 
     def stop(self):
         self.mesh.stop()
@@ -422,7 +422,7 @@ def test_spans_to_skywalking(world):
         return any(token == "s3cret" and name in body and b"skywalking" in body
                    for token, body in world.collector.segments)
     world.requests_until(lambda: arrived(b"client.default") and arrived(b"server.default"),
-                         "segments of both sides")
+                         "segments of both sides", timeout=90)  # a stream that broke waits
 
 
 def test_request_id_does_not_decide(world):
@@ -447,13 +447,13 @@ def test_request_id_does_not_decide(world):
         return True
     rules(True)
     world.mesh.eventually(lambda: all('"True"' in json.dumps(e.resources("listener"))
-                                      for e in (world.client.envoy, world.server.envoy)), 20)
+                                      for e in (world.client.envoy, world.server.envoy)), 60)
     asked(20)
-    world.requests_until(lambda: spans(True), "spans for the id alone", headers=sampled)
+    world.requests_until(lambda: spans(True), "spans for the id alone", timeout=60, headers=sampled)
     ids = {tags.get("guid:x-request-id") for _, tags in world.collector.otlp if tags.get("use") == "True"}
     assert ids == set(sampled.values()), "and for no other"
     rules(False)
-    world.requests_until(lambda: len(spans(False)) > 20, "every request is traced")
+    world.requests_until(lambda: len(spans(False)) > 20, "every request is traced", timeout=60)
 
 
 def test_workload_over_namespace_over_mesh(world):
@@ -475,8 +475,8 @@ def test_workload_over_namespace_over_mesh(world):
 
             def where():
                 return {n for n, p in logs.items() if p.exists() and path in p.read_text().split()}
-            return wait_for(lambda: where() == {client, server}, 2)
-        world.mesh.eventually(settled, 30, f"the client logs to {client}, the server to {server}")
+            return wait_for(lambda: where() == {client, server}, 5)
+        world.mesh.eventually(settled, 60, f"the client logs to {client}, the server to {server}")
     world.telemetry(*objects.values())
     goes_to("namespace", "workload")
     world.telemetry(objects["root"], objects["workload"])

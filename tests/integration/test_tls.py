@@ -180,8 +180,8 @@ def test_oldest_tls_of_the_mesh(mesh):
     v12, v13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
     assert "VERSION" not in greets(v12), "it is asked for its certificate"
     settings(meshMTLS={"minProtocolVersion": "TLSV1_3"})
-    mesh.eventually(lambda: "PROTOCOL_VERSION" in greets(v12), 20, "1.2 is too old")
+    mesh.eventually(lambda: "PROTOCOL_VERSION" in greets(v12), 60, "1.2 is too old")
     assert "VERSION" not in greets(v13)
     assert mesh.client.get("reviews").status == 200
     settings()
-    mesh.eventually(lambda: "VERSION" not in greets(v12), 20, "1.2 is fine again")
+    mesh.eventually(lambda: "VERSION" not in greets(v12), 60, "1.2 is fine again")
