@@ -277,6 +277,71 @@ START_TEST(a_class_shares)
 }
 END_TEST
 
+/* Of the clusters of every service the light job plans and builds what the whole job does, also for
+ * another proxy of the endpoint class than the one that the scope came from. */
+static size_t check_light(const struct fixture *f, struct pilot_proxy *from, struct pilot_proxy *p)
+{
+	MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
+	uint8_t *scope = pilot_job_scope(pilot_job_new(f->w, from, a));
+	struct pilot_job *whole = pilot_job_new(f->w, p, a),
+			 *light = pilot_job_endpoints(f->w, p, scope, a);
+	struct pilot_plan plan;
+	size_t n = 0;
+	pilot_plan(whole, PILOT_ENDPOINTS, &plan);
+	for (size_t i = 0; i < pilot_world_nservices(f->w); i++) {
+		const char **names, **light_names;
+		size_t count = pilot_clusters_of(whole, (uint32_t)i, &names);
+		ck_assert_uint_eq(pilot_clusters_of(light, (uint32_t)i, &light_names), count);
+		for (size_t k = 0; k < count; k++)
+			ck_assert_str_eq(names[k], light_names[k]);
+	}
+	for (size_t i = 0; i < plan.n; i++) {
+		struct pilot_item it;
+		struct pilot_built x, y;
+		ck_assert_msg(pilot_plan_one(light, PILOT_ENDPOINTS, plan.v[i].name, &it), "%s",
+			plan.v[i].name);
+		ck_assert_uint_eq(it.fp, plan.v[i].fp);
+		pilot_build(whole, &plan.v[i], &x);
+		pilot_build(light, &it, &y);
+		ck_assert_uint_eq(mt_pb_hash(x.msg), mt_pb_hash(y.msg));
+		ck_assert_uint_eq(x.nprov, y.nprov);
+		n++;
+	}
+	mt_free(scope);
+	return n;
+}
+
+START_TEST(endpoints_without_finding_out_the_scope)
+{
+	struct mt_buf text = { 0 };
+	struct pilot_proxy *p[] = { proxy_make("10.0.0.1", "n0", "\"role\": \"r1\""),
+		proxy_make("10.0.0.77", "n0", "\"role\": \"r1\", \"y\": \"2\""),
+		proxy_make("10.0.1.1", "n1", "\"role\": \"r0\"") };
+	size_t checked = 0;
+	for (int round = 0; round < 300; round++) {
+		struct fixture f;
+		random_config(&text);
+		if (!text.n)
+			continue;
+		fixture_load(&f, mt_buf_str(&text));
+		for (size_t i = 0; i < MT_ARRAY_SIZE(p); i++)
+			for (size_t k = 0; k < MT_ARRAY_SIZE(p); k++) {
+				MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
+				struct pilot_class_key x[PILOT_TABLES], y[PILOT_TABLES];
+				pilot_class_keys(f.w, p[i], a, x);
+				pilot_class_keys(f.w, p[k], a, y);
+				if (strcmp(x[PILOT_ENDPOINTS].text, y[PILOT_ENDPOINTS].text) == 0)
+					checked += check_light(&f, p[i], p[k]);
+			}
+		fixture_clear(&f);
+	}
+	ck_assert_uint_gt(checked, 1000);
+	for (size_t i = 0; i < MT_ARRAY_SIZE(p); i++)
+		pilot_proxy_unref(p[i]);
+	mt_buf_clear(&text);
+}
+END_TEST
+
 START_TEST(cluster_names)
 {
 	struct pilot_cluster_name c;
@@ -293,4 +358,5 @@ START_TEST(cluster_names)
 }
 END_TEST
 
-MT_UNIT(plan, fingerprints_cover_all_that_is_read, a_class_shares, cluster_names)
+MT_UNIT(plan, fingerprints_cover_all_that_is_read, a_class_shares,
+	endpoints_without_finding_out_the_scope, cluster_names)
