@@ -20,7 +20,7 @@ struct galley {
 	struct galley_distribute *distribute;
 	MT_VEC(struct galley_source *) sources;
 	size_t restored; /* objects of an earlier run */
-	bool read_once; /* every source has been read whole */
+	bool read_once;  /* every source has been read whole */
 };
 
 /* ingest.c: sources to store to distribution. */

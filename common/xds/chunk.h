@@ -19,7 +19,7 @@ struct mt_encoded {
 
 struct mt_chunk {
 	struct mt_ref ref;
-	uint32_t n;   /* never 0 */
+	uint32_t n;     /* never 0 */
 	uint64_t sum;   /* of mt_set_term() */
 	uint64_t names; /* of the names' hashes */
 	size_t bytes;

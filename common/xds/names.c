@@ -21,10 +21,10 @@ enum { INDEX_MIN = 32 }; /* shorter lists have none */
 struct mt_names {
 	atomic_uint refs; /* lists of a table: changed under its mutex */
 	uint32_t n;
-	size_t bytes;                 /* of the strings, their NULs counted */
-	uint64_t sum;                 /* of the names' hashes: order does not matter */
-	uint64_t hash;                /* of sum and n: key in the table */
-	uint32_t *index;              /* places + 1 by hash, 0 empty; NULL: search by halves */
+	size_t bytes;    /* of the strings, their NULs counted */
+	uint64_t sum;    /* of the names' hashes: order does not matter */
+	uint64_t hash;   /* of sum and n: key in the table */
+	uint32_t *index; /* places + 1 by hash, 0 empty; NULL: search by halves */
 	uint32_t index_mask;
 	struct mt_names_table *table; /* NULL: not shared */
 	UT_hash_handle hh;

@@ -79,11 +79,11 @@ struct mt_xds_sub {
 
 	pthread_mutex_t mu;
 	bool event_posted;
-	bool event_synced; /* it is on the server's list */
+	bool event_synced;        /* it is on the server's list */
 	uint64_t event_synced_id; /* 0: not any more */
 	int64_t event_synced_ns;
 	struct mt_xds_sub *synced_next; /* of that list; set before it is linked */
-	uint64_t event_settled_id; /* 0 none */
+	uint64_t event_settled_id;      /* 0 none */
 	uint64_t event_nacks[(MT_XDS_TYPES_MAX + 63) / 64];
 	struct mt_xds_tstate *types[]; /* by index; NULL: never asked for. Pointers set under mu */
 };
@@ -102,9 +102,9 @@ struct mt_xds_server {
 	struct mt_names_table *names;
 	struct mt_set *empty;
 	_Atomic uint64_t last_id;
-	_Atomic uint64_t sent_bytes;                    /* of all streams */
+	_Atomic uint64_t sent_bytes;         /* of all streams */
 	_Atomic(struct mt_xds_sub *) synced; /* in step since the last tick; a reference each */
-	_Atomic int64_t next_deadline; /* no stream has an earlier one; INT64_MAX: none has */
+	_Atomic int64_t next_deadline;       /* no stream has an earlier one; INT64_MAX: none has */
 	struct mt_metric_series *(*series)[MT_XDS_M_N]; /* by type; NULL: no metrics */
 	struct mt_metric_series *streams[2];
 	/* loop */

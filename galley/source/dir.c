@@ -96,7 +96,8 @@ static bool note(struct dir *d, const struct inotify_event *ev)
 		return whole(d, ev->mask & IN_ATTRIB);
 	if (ev->mask & IN_ISDIR)
 		return whole(d, true);
-	if (!galley_dir_name_ok(ev->name)) /* a symlink may lead there: "..data" of a mounted volume */
+	if (!galley_dir_name_ok(
+		    ev->name)) /* a symlink may lead there: "..data" of a mounted volume */
 		return whole(d, d->links && ev->mask & (IN_MOVED_TO | IN_CREATE | IN_DELETE));
 	char *path = mt_asprintf("%s/%s", folder, ev->name);
 	bool open = ev->mask & (IN_CREATE | IN_MODIFY);

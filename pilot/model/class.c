@@ -259,8 +259,8 @@ static void finish(struct mt_buf *b, size_t common, struct mt_arena *a, struct p
 		b->p[common] = '\0';
 }
 
-size_t pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a,
-	struct pilot_class_key ret[PILOT_TABLES])
+size_t pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p,
+	struct mt_arena *a, struct pilot_class_key ret[PILOT_TABLES])
 {
 	struct mt_buf b = { 0 };
 	key_common(&b, w, p);

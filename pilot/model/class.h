@@ -35,5 +35,5 @@ bool pilot_class_own_inbound(const struct pilot_world *w, const struct pilot_pro
 bool pilot_class_own_inbound_routes(const struct pilot_world *w);
 
 /* Returns how many instances the proxy is. */
-size_t pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p, struct mt_arena *a,
-	struct pilot_class_key ret[PILOT_TABLES]);
+size_t pilot_class_keys(const struct pilot_world *w, const struct pilot_proxy *p,
+	struct mt_arena *a, struct pilot_class_key ret[PILOT_TABLES]);

@@ -14,8 +14,8 @@
 struct push_class {
 	enum pilot_table table;
 	char *key;
-	unsigned refs;         /* views that use it */
-	uint64_t epoch;        /* of the last computation, 0 never */
+	unsigned refs;  /* views that use it */
+	uint64_t epoch; /* of the last computation, 0 never */
 	uint8_t *scope; /* PILOT_ENDPOINTS: pilot_job_scope() at scope_epoch; NULL: not known */
 	uint64_t scope_epoch;
 	struct mt_map *items;  /* name -> struct push_item */

@@ -79,8 +79,8 @@ struct pilot_job {
 	struct pilot_egress *egress;
 	size_t negress;
 	const uint8_t *clusters; /* by service index: has clusters here */
-	uint8_t *marks; /* the same, while what the proxy sees is being found out */
-	bool dynamic_dns;  /* one of them is resolved from what requests ask for */
+	uint8_t *marks;          /* the same, while what the proxy sees is being found out */
+	bool dynamic_dns;        /* one of them is resolved from what requests ask for */
 	struct pilot_inbound *inbound;
 	size_t ninbound;
 	struct pilot_gw_port *gws;

@@ -375,9 +375,8 @@ static int arguments(int argc, char **argv)
 	} flags[] = { { "--target", &opt.target, NULL }, { "--variant", &opt.variant, NULL },
 		{ "--streams", NULL, &opt.streams }, { "--namespaces", NULL, &opt.namespaces },
 		{ "--localities", NULL, &opt.localities }, { "--threads", NULL, &opt.threads },
-		{ "--connecting", NULL, &opt.connecting },
-		{ "--ca", &opt.ca, NULL }, { "--token", &opt.token, NULL },
-		{ "--bundle", &opt.bundle, NULL } };
+		{ "--connecting", NULL, &opt.connecting }, { "--ca", &opt.ca, NULL },
+		{ "--token", &opt.token, NULL }, { "--bundle", &opt.bundle, NULL } };
 	for (int i = 1; i < argc; i += 2) {
 		size_t k = 0;
 		while (k < MT_ARRAY_SIZE(flags) && strcmp(argv[i], flags[k].flag) != 0)

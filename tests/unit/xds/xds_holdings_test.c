@@ -146,5 +146,5 @@ START_TEST(nothing)
 }
 END_TEST
 
-MT_UNIT(xds_holdings, equal_in_any_order, other_content, exchanged_content, other_count, unknown_name,
-	said_twice, nothing)
+MT_UNIT(xds_holdings, equal_in_any_order, other_content, exchanged_content, other_count,
+	unknown_name, said_twice, nothing)
