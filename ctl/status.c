@@ -74,10 +74,8 @@ const char *ctl_status_state(json_t *entry, char **ret_why)
 		mt_buf_printf(&b, "a proxy refused it: %s", text(entry, "refused"));
 	if (*text(entry, "pending"))
 		add(&b, text(entry, "pending"));
-	json_array_foreach(json_object_get(entry, "refusedBy"), i, x)
-		add_doubt(&b, x);
-	json_array_foreach(json_object_get(entry, "unanswered"), i, x)
-		add_doubt(&b, x);
+	json_array_foreach(json_object_get(entry, "refusedBy"), i, x) add_doubt(&b, x);
+	json_array_foreach(json_object_get(entry, "unanswered"), i, x) add_doubt(&b, x);
 	lagging = json_object_get(proxies, "lagging");
 	json_array_foreach(lagging, i, x) mt_buf_printf(&b, "%s%s",
 		i             ? ", "

@@ -62,8 +62,8 @@ static void decide(struct pilot *p, struct pilot_services_in *services)
 	for (size_t i = 0; i < p->nregistries; i++)
 		p->registries[i]->ops->list(p->registries[i], services);
 	const struct pilot_world *w = push_current(p->push);
-	pilot_inforce_root_namespace(p->inforce,
-		w ? pilot_world_mesh(w)->root_namespace : p->opts->root_namespace);
+	pilot_inforce_root_namespace(
+		p->inforce, w ? pilot_world_mesh(w)->root_namespace : p->opts->root_namespace);
 	pilot_inforce_decide(p->inforce, services, push_settled(p->push), &p->dirty, &moves);
 	if (!moves.n)
 		return;

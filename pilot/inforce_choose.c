@@ -24,7 +24,7 @@ struct host { /* one service of a host name */
 	struct host *next;
 };
 
-struct provider { /* of a subset */
+struct provider {                     /* of a subset */
 	const struct mt_object *rule; /* NULL: not any more */
 	struct provider *next;
 };
@@ -119,8 +119,7 @@ static bool provided(struct choosing *c, const struct mt_object *user, const str
 	return false;
 }
 
-static bool has_subset(
-	struct choosing *c, const struct mt_object *user, const struct pilot_ref *r)
+static bool has_subset(struct choosing *c, const struct mt_object *user, const struct pilot_ref *r)
 {
 	if (provided(c, user, r, r->name) || (*r->bare && provided(c, user, r, r->bare)))
 		return true;

@@ -43,7 +43,7 @@ struct pilot_inforce {
 	size_t npending;
 	size_t batch;    /* how many suspects are tried again together */
 	unsigned rounds; /* how often several were refused together in this search */
-	bool live; /* the feed is complete */
+	bool live;       /* the feed is complete */
 };
 
 static inline bool same(const struct mt_object *a, const struct mt_object *b)
@@ -63,8 +63,8 @@ static inline struct pilot_refs *item_refs(const struct item *it, const struct m
 void pilot_inforce_choose(struct pilot_inforce *f, const struct pilot_services_in *services);
 /* inforce_sees.c: does some client of the virtual service obey the destination rule? shared: the rule
  * lies in the namespace of the service, or in the root namespace. */
-bool pilot_inforce_sees(struct mt_arena *a, const struct mt_object *vs,
-	const struct mt_object *rule, bool shared);
+bool pilot_inforce_sees(
+	struct mt_arena *a, const struct mt_object *vs, const struct mt_object *rule, bool shared);
 /* inforce_secrets.c */
 bool pilot_inforce_has_secret(
 	const struct pilot_inforce *f, const struct item *it, const struct pilot_ref *r);

@@ -52,8 +52,8 @@ static bool exported_to_clients(
 	return !s->n_export_to;
 }
 
-bool pilot_inforce_sees(struct mt_arena *a, const struct mt_object *vs,
-	const struct mt_object *rule, bool shared)
+bool pilot_inforce_sees(
+	struct mt_arena *a, const struct mt_object *vs, const struct mt_object *rule, bool shared)
 {
 	const Nw__DestinationRule *s = (const Nw__DestinationRule *)rule->spec;
 	bool selects = s->workload_selector && s->workload_selector->n_match_labels;

@@ -71,8 +71,9 @@ static void add(void *ctx, const struct pilot_inforce_view *v)
 	json_t *doubts[] = { json_array(), json_array() };
 	push_reach_doubts(a->reach, v->id, add_doubt, doubts);
 	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s}", "kind",
-		o->kind->kind, "namespace", o->ns, "name", o->name, "state", state_of(v, &r, json_array_size(doubts[0])),
-		"generation", (json_int_t)(v->newest ? v->newest->generation : 0), "inForce",
+		o->kind->kind, "namespace", o->ns, "name", o->name, "state",
+		state_of(v, &r, json_array_size(doubts[0])), "generation",
+		(json_int_t)(v->newest ? v->newest->generation : 0), "inForce",
 		(json_int_t)(v->force ? v->force->generation : 0), "hash",
 		v->newest ? hex(v->newest->hash, newest) : "", "inForceHash",
 		v->force ? hex(v->force->hash, force) : "", "pending", v->why, "refused",

@@ -312,7 +312,8 @@ void push_view_settled(
 
 static void strike(uint32_t *ids, size_t n, const struct mt_res *res)
 {
-	for (size_t i = 0, k = 0; i < n && k < res->nprov;) { /* both are sorted but for the struck */
+	for (size_t i = 0, k = 0;
+		i < n && k < res->nprov;) { /* both are sorted but for the struck */
 		if (!ids[i] || ids[i] < res->prov[k])
 			i++;
 		else if (ids[i] > res->prov[k])
@@ -435,8 +436,8 @@ static void tell_unproven(void *ctx, struct mt_res *was, struct mt_res *is)
 	t->fn(t->ctx, &t->d);
 }
 
-void push_canary_doubts(const struct push_canary *c,
-	void (*fn)(void *ctx, const struct push_doubt *d), void *ctx)
+void push_canary_doubts(
+	const struct push_canary *c, void (*fn)(void *ctx, const struct push_doubt *d), void *ctx)
 {
 	for (struct mt_map_it it = { 0 }; mt_map_next(c->o.views->views, &it);) {
 		const struct push_view *v = it.value;
@@ -451,8 +452,7 @@ void push_canary_doubts(const struct push_canary *c,
 				mt_set_each_changed(
 					v->made_of[k], v->classes[k]->set, tell_bad, &t);
 			if (v->silent)
-				mt_set_each_changed(
-					v->proven[k], v->made_of[k], tell_unproven, &t);
+				mt_set_each_changed(v->proven[k], v->made_of[k], tell_unproven, &t);
 		}
 	}
 }

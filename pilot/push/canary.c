@@ -162,7 +162,8 @@ void push_canary_view(struct push_canary *c, struct push_view *v, int64_t made_n
 /* ---- trials that need somebody ---- */
 
 /* Those that have it already, untried, get what was there before. */
-static void withdraw(struct push_canary *c, const struct push_trial *t, const struct push_change *ch)
+static void withdraw(
+	struct push_canary *c, const struct push_trial *t, const struct push_change *ch)
 {
 	for (struct mt_map_it it = { 0 }; c->nunproven && mt_map_next(c->o.views->views, &it);) {
 		struct push_view *v = it.value;
@@ -237,8 +238,8 @@ static void look_after(struct push_canary *c, struct push_trial *t, int64_t now)
  * answer they get what there is, unproven. Unless something is known to be wrong with what they wait for. */
 static void hurry(struct push_canary *c, struct push_view *v, int64_t now)
 {
-	int64_t patience = c->nsearching ? PUSH_SILENT_MAX * c->s.canary_timeout_ns
-					 : c->s.first_timeout_ns;
+	int64_t patience =
+		c->nsearching ? PUSH_SILENT_MAX * c->s.canary_timeout_ns : c->s.first_timeout_ns;
 	struct mt_set *want[PILOT_TABLES];
 	if (v->snap || !v->held || now - v->held_ns < patience)
 		return;
@@ -409,8 +410,7 @@ static void look_at_unproven(struct push_canary *c, int64_t now)
 {
 	for (struct mt_map_it it = { 0 }; c->nunproven && mt_map_next(c->o.views->views, &it);) {
 		struct push_view *v = it.value;
-		if (v->unproven &&
-			now - v->unproven_ns >= PUSH_SILENT_MAX * c->s.canary_timeout_ns)
+		if (v->unproven && now - v->unproven_ns >= PUSH_SILENT_MAX * c->s.canary_timeout_ns)
 			push_view_silent(c, v);
 	}
 }

@@ -40,8 +40,8 @@ struct push_doubt { /* borrowed during the call */
 	const char *envoy; /* "1.40.0": proxies of this version */
 	const char *words;
 };
-void push_canary_doubts(const struct push_canary *c,
-	void (*fn)(void *ctx, const struct push_doubt *d), void *ctx);
+void push_canary_doubts(
+	const struct push_canary *c, void (*fn)(void *ctx, const struct push_doubt *d), void *ctx);
 /* It has just been given its view's snapshot. */
 void push_canary_watch(struct push_canary *c, struct push_proxy *x);
 bool push_canary_idle(const struct push_canary *c);

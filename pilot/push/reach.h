@@ -16,7 +16,8 @@ struct push_reach_doubt {
 	const char *resource;
 	enum push_type type;
 	char envoy[32];
-	const char *words; /* a proxy's, which refused it: none of its version has it. NULL: nobody has
+	const char
+		*words; /* a proxy's, which refused it: none of its version has it. NULL: nobody has
 			      answered, and all have it */
 };
 void push_reach_doubts(const struct push_reach *r, uint32_t id,

@@ -67,7 +67,8 @@ static void found(void *ctx, struct mt_res *was, struct mt_res *is)
 }
 
 /* Many views begin with the same large sets: one look at each is enough, when all of it is good. */
-static bool is_clear(const struct push_canary *c, const struct push_class *k, const struct mt_set *s)
+static bool is_clear(
+	const struct push_canary *c, const struct push_class *k, const struct mt_set *s)
 {
 	return k->clear == s && k->clear_epoch == push_verdicts_epoch(c->verdicts);
 }

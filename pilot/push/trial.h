@@ -48,14 +48,14 @@ struct push_canary {
 	struct mt_map *poisoned;
 	struct mt_timer *timer;
 	struct push_view *waiting, *trying; /* held views: without a trial, with one */
-	struct push_proxy *asked;           /* while a trial starts: who shall be the canary, NULL any */
-	size_t nunproven;    /* views that have something new, and from which an answer may yet come */
-	size_t nsearching;   /* trials that look for what was rejected */
-	uint64_t world_id;   /* of the newest world: smaller than its snapshots, larger than others */
+	struct push_proxy *asked; /* while a trial starts: who shall be the canary, NULL any */
+	size_t nunproven; /* views that have something new, and from which an answer may yet come */
+	size_t nsearching; /* trials that look for what was rejected */
+	uint64_t world_id; /* of the newest world: smaller than its snapshots, larger than others */
 	uint64_t settled_id; /* the last snapshot when nothing was held back or unproven */
 	unsigned lost;       /* canaries in a row that disconnected */
 	int64_t quiet_until; /* no new trial before */
-	bool hunting;        /* until all is settled, what changes is tried even with the canary off */
+	bool hunting; /* until all is settled, what changes is tried even with the canary off */
 	bool busy;
 	bool moved; /* verdicts or trials changed: look at held views again */
 };

@@ -130,8 +130,7 @@ void push_verdict_set(
 	v->epoch += verdict == PUSH_BAD;
 }
 
-void push_verdict_condemn(
-	struct push_verdicts *v, uint64_t hash, uint32_t envoy, const char *words)
+void push_verdict_condemn(struct push_verdicts *v, uint64_t hash, uint32_t envoy, const char *words)
 {
 	char buf[17];
 	push_verdict_set(v, hash, envoy, PUSH_BAD);

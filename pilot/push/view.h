@@ -8,9 +8,9 @@
 struct push_view {
 	char *key; /* the addresses of its classes */
 	struct push_class *classes[PILOT_TABLES];
-	struct mt_snapshot *snap; /* NULL: its proxies are not told anything yet */
+	struct mt_snapshot *snap;             /* NULL: its proxies are not told anything yet */
 	struct mt_set *made_of[PILOT_TABLES]; /* what snap's sets were made from; references */
-	bool held;            /* its classes have newer sets that nobody has accepted yet */
+	bool held; /* its classes have newer sets that nobody has accepted yet */
 	/* By number of the world (and so of the snapshots that it led to): up to which its classes'
 	 * sets are in what it has; in what is pinned; while it is held, in what it was given. */
 	uint64_t allowed_id, pinned_id, approved_id;
@@ -22,7 +22,7 @@ struct push_view {
 	struct push_view *held_next, **held_prev;
 	/* What is known to be accepted of what it has: references, NULL nothing. */
 	struct mt_set *proven[PILOT_TABLES];
-	uint64_t proven_id;    /* the world of it, 0: nothing */
+	uint64_t proven_id;  /* the world of it, 0: nothing */
 	bool unproven;       /* it has more than that */
 	bool silent;         /* ... and nobody has said anything of it for long */
 	int64_t unproven_ns; /* since when */

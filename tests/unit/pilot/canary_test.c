@@ -42,7 +42,8 @@ static void start(struct rig *r, void *arg)
 	s->s = (struct push_safety){ .canary = !s->off,
 		.canary_timeout_ns =
 			s->s.canary_timeout_ns ? s->s.canary_timeout_ns : 20 * MT_NS_PER_SEC,
-		.first_timeout_ns = 20 * MT_NS_PER_SEC,
+		.first_timeout_ns =
+			s->s.first_timeout_ns ? s->s.first_timeout_ns : 20 * MT_NS_PER_SEC,
 		.refused = on_refused,
 		.settled = on_settled,
 		.ctx = s };
@@ -485,8 +486,9 @@ static void begin_by_hand(struct fake_envoy *e, bool delta)
 	static const char *const names[] = { "80" };
 	fake_send(e, &(struct fake_request){ .type = FAKE_RDS, .add = names, .nadd = 1 });
 	ck_assert(fake_wait(e, routes, NULL));
-	fake_send(e, &(struct fake_request){
-			     .type = FAKE_RDS, .add = names, .nadd = !delta, .nonce = "" });
+	fake_send(e,
+		&(struct fake_request){
+			.type = FAKE_RDS, .add = names, .nadd = !delta, .nonce = "" });
 }
 
 /* Nobody answers, not even when asked three times: all get it, and it is said that nobody knows. */
@@ -517,8 +519,9 @@ START_TEST(test_silence_lets_pass)
 	ck_assert_uint_eq(d.refused, 0);
 	wait_settled(r, &s, settled_before); /* it is not waited for any longer */
 	for (int i = 0; i < 2; i++)
-		fake_send(mute[i], &(struct fake_request){
-			.type = FAKE_CDS, .nonce = "", .reject = "too late" });
+		fake_send(mute[i],
+			&(struct fake_request){
+				.type = FAKE_CDS, .nonce = "", .reject = "too late" });
 	/* Heard even so. */
 	while (!now(r, &s).refused)
 		;
@@ -527,6 +530,35 @@ START_TEST(test_silence_lets_pass)
 	ck_assert_uint_gt(d.refused, 0);
 	for (int i = 0; i < 2; i++)
 		fake_envoy_free(mute[i]);
+	rig_free(r);
+}
+END_TEST
+
+/* A newcomer that does not answer is given, after a while, what its classes were allowed; what they have
+ * had since is tried then, without another change. */
+START_TEST(test_the_newest_follows_a_hurried_first_set)
+{
+	struct rig *r = rig_new();
+	struct safety s = { .s = { .first_timeout_ns = 100 * MT_NS_PER_MS } };
+	struct fake_opts o = { .channel = r->channel, .delta = _i, .manual = true };
+
+	on_loop(r, start, &s);
+	publish_yaml(r, BOTH SERVICE("d", "10.9.0.2"), MT_KIND_SERVICE_ENTRY);
+	o.id = NODE(1);
+	struct fake_envoy *first = fake_envoy_new(&o);
+	begin_by_hand(first, _i);
+	wait_in_step(r);
+	wait_idle(r);
+	publish_yaml(r, BOTH SERVICE("d", "10.9.0.2") POLICY("a", "7"), MT_KIND_DESTINATION_RULE);
+	ck_assert(fake_wait(first, asked, &(unsigned){ 2 }));
+	o.id = NODE(2); /* with an inbound side of its own */
+	struct fake_envoy *e = fake_envoy_new(&o);
+	fake_send(e, &(struct fake_request){ .type = FAKE_CDS });
+	ck_assert(fake_wait(e, asked, &(unsigned){ 1 }));
+	fake_send(e, &(struct fake_request){ .type = FAKE_CDS, .nonce = "" });
+	fake_envoy_free(first); /* nobody tries the change any more */
+	ck_assert(fake_wait(e, asked, &(unsigned){ 2 }));
+	fake_envoy_free(e);
 	rig_free(r);
 }
 END_TEST
@@ -596,6 +628,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_the_first_set_goes_to_one, 0, 4);
 	tcase_add_loop_test(tc, test_a_refusal_without_a_canary_is_hunted, 0, 4);
 	tcase_add_loop_test(tc, test_silence_lets_pass, 0, 2);
+	tcase_add_loop_test(tc, test_the_newest_follows_a_hurried_first_set, 0, 2);
 	tcase_add_test(tc, test_verdicts);
 	tcase_add_loop_test(tc, test_reach, 0, 2);
 	suite_add_tcase(s, tc);
