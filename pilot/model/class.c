@@ -1,7 +1,8 @@
 /* Class keys. What stands in a key is exactly what translation reads of a proxy:
  *
- *   clusters   type, namespace, sidecar object, whether its agent has certificates, address family, the
- *              labels that selectors mention; locality too when hosts resolved by name depend on it
+ *   clusters   type, namespace, sidecar object, whether its agent has certificates, which of the
+ *              credentials that rules name it has, address family, the labels that selectors mention;
+ *              locality too when hosts resolved by name depend on it
  *   endpoints  those, and locality, network, cluster
  *   listeners  those of clusters, domain, interception mode, the labels that selectors mention
  *   routes     the same, and whether virtual hosts are resources of their own
@@ -20,6 +21,7 @@
 #include "common/base/vec.h"
 #include "istio/security/v1beta1/security.pb-c.h"
 #include "pilot/model/envoy_filter.h"
+#include "pilot/model/secrets.h"
 
 typedef Nw__HTTPMatchRequest__SourceLabelsEntry kv_entry; /* all map<string,string> look like it */
 
@@ -128,8 +130,56 @@ static void add_dr(struct pilot_index *ix, struct keys *k, const struct pilot_dr
 		add_policy(ix, k, dr->subsets[i].spec->traffic_policy);
 }
 
+/* Where the names of secrets go. */
+struct naming {
+	struct pilot_index *ix;
+	struct keys *k;
+};
+
+static void add_secret(void *ctx, const char *name, const char *suffix)
+{
+	struct naming *n = ctx;
+	mt_vec_apush(n->ix->arena, n->k, mt_arena_printf(n->ix->arena, "%s%s", name, suffix));
+}
+
+static void add_client_tls(struct naming *n, const Nw__TrafficPolicy *p)
+{
+	if (!p)
+		return;
+	if (p->tls)
+		pilot_client_secrets(p->tls, add_secret, n);
+	for (size_t i = 0; i < p->n_port_level_settings; i++)
+		if (p->port_level_settings[i]->tls)
+			pilot_client_secrets(p->port_level_settings[i]->tls, add_secret, n);
+}
+
+static void index_secrets(struct pilot_index *ix)
+{
+	struct keys k = { 0 };
+	struct naming n = { ix, &k };
+	for (size_t i = 0; i < ix->ndrs; i++) {
+		add_client_tls(&n, ix->drs[i].policy);
+		for (size_t s = 0; s < ix->drs[i].nsubsets; s++)
+			add_client_tls(&n, ix->drs[i].subsets[s].spec->traffic_policy);
+	}
+	for (size_t i = 0; i < ix->ngws; i++)
+		for (size_t s = 0; s < ix->gws[i].spec->n_servers; s++)
+			if (ix->gws[i].spec->servers[s]->tls)
+				pilot_server_secrets(
+					ix->gws[i].spec->servers[s]->tls, add_secret, &n);
+	for (size_t i = 0; i < ix->nsidecars; i++)
+		for (size_t s = 0; s < ix->sidecars[i].spec->n_ingress; s++)
+			if (ix->sidecars[i].spec->ingress[s]->tls)
+				pilot_server_secrets(
+					ix->sidecars[i].spec->ingress[s]->tls, add_secret, &n);
+	ix->nsecrets = unique(&k);
+	ix->secrets = k.v;
+}
+
 void pilot_index_labels(struct pilot_index *ix)
 {
+	index_secrets(ix);
+
 	struct keys k = { 0 }, meta = { 0 };
 	for (size_t i = 0; i < ix->nvss; i++)
 		add_vs(ix, &k, ix->vss[i].spec);
@@ -193,9 +243,10 @@ static void key_common(struct mt_buf *b, const struct pilot_world *w, const stru
 	text(b, "ns", p->ns);
 	text(b, "domain", p->domain);
 	if (p->credentials)
-		mt_buf_printf(b, " credentials=%zu", p->ncredentials);
-	for (size_t i = 0; i < p->ncredentials; i++)
-		text(b, "credential", p->credentials[i]);
+		mt_buf_adds(b, " credentials");
+	for (size_t i = 0; p->credentials && i < w->ix->nsecrets; i++)
+		if (pilot_proxy_has(p, w->ix->secrets[i], "") == PILOT_HAS)
+			text(b, "credential", w->ix->secrets[i]);
 	/* The gateways that select a router are known by its labels. */
 	key_labels(b, w->ix, p);
 }

@@ -127,6 +127,8 @@ struct pilot_index {
 	bool dns_by_locality;    /* clusters resolved by name may depend on the proxy's locality */
 	const char **label_keys; /* mentioned by a selector, sorted */
 	size_t nlabel_keys;
+	const char **secrets; /* that gateways, sidecars and destination rules name, sorted */
+	size_t nsecrets;
 };
 
 enum { PILOT_CHUNK = 64 };

@@ -405,7 +405,8 @@ uint64_t pilot_world_addresses_hash(const struct pilot_world *w)
 uint64_t pilot_world_keys_hash(const struct pilot_world *w)
 {
 	uint64_t h = mt_hash_mix_strs(0, w->ix->label_keys, w->ix->nlabel_keys);
-	return mt_hash_mix_strs(h, w->ix->meta_keys, w->ix->nmeta_keys);
+	h = mt_hash_mix_strs(h, w->ix->meta_keys, w->ix->nmeta_keys);
+	return mt_hash_mix_strs(h, w->ix->secrets, w->ix->nsecrets);
 }
 
 uint64_t pilot_world_index_hash(const struct pilot_world *w)

@@ -112,7 +112,7 @@ size_t pilot_world_instances(const struct pilot_world *w, const struct pilot_pro
 /* Changes of endpoints that keep this number leave pilot_world_instances() of every proxy as it was. */
 uint64_t pilot_world_addresses_hash(const struct pilot_world *w);
 /* Of what class keys take from the index besides services and Sidecars: which labels and metadata are
- * mentioned by some selector. */
+ * mentioned by some selector, which secrets by some rule. */
 uint64_t pilot_world_keys_hash(const struct pilot_world *w);
 /* Of everything but endpoints: equal numbers, equal index. */
 uint64_t pilot_world_index_hash(const struct pilot_world *w);

@@ -22,8 +22,8 @@ void pilot_page_push_status(void *ctx, struct mt_http_req *r)
 	push_each_conflict(p->push, add_conflict, conflicts);
 	pilot_said(p, NULL, &l);
 	mt_http_reply_json(r, 200,
-		json_pack("{s:o, s:o}", "notes", pilot_said_all_json(p, &l), "conflicts",
-			conflicts));
+		json_pack(
+			"{s:o, s:o}", "notes", pilot_said_all_json(p, &l), "conflicts", conflicts));
 	pilot_said_clear(&l);
 }
 

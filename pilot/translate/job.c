@@ -10,6 +10,7 @@
 #include "common/base/strs.h"
 #include "pilot/filter/patch.h"
 #include "pilot/filter/telemetry.h"
+#include "pilot/model/secrets.h"
 #include "pilot/translate/cluster.h"
 #include "pilot/translate/endpoint.h"
 #include "pilot/translate/grpc.h"
@@ -28,9 +29,10 @@ static struct pilot_job *job_base(
 	j->noting = PILOT_TABLES;
 	j->fp_shared = mt_hash_mix(j->mesh->hash,
 		(uint64_t)p->type << 3 | (uint64_t)p->sds << 2 | (uint64_t)p->ipv6 << 1 | p->ipv4);
-	for (size_t i = 0; i < p->ncredentials; i++)
-		j->fp_shared = mt_hash_mix(j->fp_shared, mt_hash_str(p->credentials[i]));
-	j->fp_shared = mt_hash_mix(j->fp_shared, p->credentials != NULL);
+	for (size_t i = 0; i < j->ix->nsecrets; i++) {
+		enum pilot_has has = pilot_proxy_has(p, j->ix->secrets[i], "");
+		j->fp_shared = mt_hash_mix(j->fp_shared, mt_hash_str(j->ix->secrets[i]) + has);
+	}
 	return j;
 }
 

@@ -185,6 +185,48 @@ START_TEST(class_keys)
 }
 END_TEST
 
+START_TEST(class_keys_of_credentials)
+{
+	struct fixture f;
+	fixture_load(&f,
+		"kind: DestinationRule\n"
+		"apiVersion: networking.istio.io/v1alpha3\n"
+		"metadata: {name: a, namespace: default}\n"
+		"spec:\n"
+		"  host: a.example\n"
+		"  subsets:\n"
+		"  - {name: v1, trafficPolicy: {tls: {mode: SIMPLE, credentialName: one}}}\n"
+		"---\n"
+		"kind: Gateway\n"
+		"apiVersion: networking.istio.io/v1alpha3\n"
+		"metadata: {name: b, namespace: default}\n"
+		"spec:\n"
+		"  servers:\n"
+		"  - hosts: ['*']\n"
+		"    port: {number: 443, name: https, protocol: HTTPS}\n"
+		"    tls: {mode: SIMPLE, credentialName: two}\n");
+	struct pilot_proxy *p = proxy_make("10.0.0.1", "default", "\"app\": \"a\"");
+	static const char *const has[][3] = { { "one-cacert", "two", "other" },
+		{ "two", "one-cacert", "one" }, { "two" }, { "one-cacert" } };
+	static const size_t n[] = { 3, 3, 1, 1 };
+	struct pilot_proxy *q[MT_ARRAY_SIZE(n)];
+	p->sds = true;
+	for (size_t i = 0; i < MT_ARRAY_SIZE(n); i++)
+		q[i] = pilot_proxy_with_credentials(p, has[i], n[i]);
+	/* What no rule names parts nobody; who has not said what it has is a kind of its own. */
+	for (size_t i = 0; i < MT_ARRAY_SIZE(n); i++) {
+		ck_assert(!same_key(f.w, PILOT_LISTENERS, p, q[i]));
+		for (size_t k = 0; k < i; k++)
+			ck_assert_int_eq(
+				same_key(f.w, PILOT_LISTENERS, q[i], q[k]), i == 1 && k == 0);
+	}
+	for (size_t i = 0; i < MT_ARRAY_SIZE(n); i++)
+		pilot_proxy_unref(q[i]);
+	pilot_proxy_unref(p);
+	fixture_clear(&f);
+}
+END_TEST
+
 START_TEST(protocols)
 {
 	enum pilot_protocol p;
@@ -233,4 +275,4 @@ START_TEST(bad_entries)
 END_TEST
 
 MT_UNIT(world, finds, equals_are_told_apart_by_name, an_endpoint_change_shares_the_rest,
-	instances_of_a_proxy, class_keys, protocols, bad_entries)
+	instances_of_a_proxy, class_keys, class_keys_of_credentials, protocols, bad_entries)
