@@ -287,6 +287,32 @@ class Gateway:
         wait_for(self.envoy.ready, timeout, what=f"Envoy of {self.name} is ready")
 
 
+class Proxy:
+    """A captured proxy in a network namespace (netns.py), of a workload `of` that need not run: one of
+    the mesh's gateways whatever it is. ip: its addresses, with commas. Two of one workload, one of each
+    protocol variant, hold the same."""
+
+    def __init__(self, mesh, number, of, protocol, ns, labels, ip, kind="sidecar", capture="REDIRECT"):
+        self.of, self.name = of, f"{of}-{protocol}"
+        node = {"id": f"{kind}~{ip.split(',')[0]}~{self.name}.{ns}~{ns}.{DOMAIN}",
+                "cluster": f"{of}.{ns}",
+                "metadata": {"NAMESPACE": ns, "LABELS": labels, "CLUSTER_ID": "test",
+                             "INSTANCE_IPS": ip, "INTERCEPTION_MODE": capture,
+                             "WORKLOAD_NAME": of, "SERVICE_ACCOUNT": of}}
+        self.envoy = Envoy(self.name, node, mesh.xds_addr, f"127.77.1.{number}:15000", protocol,
+                           mesh.tmp, drain_s=1)
+
+    def start(self):
+        self.envoy.start()
+        return self
+
+    def stop(self):
+        self.envoy.stop()
+
+    def wait_ready(self, timeout=30):
+        wait_for(self.envoy.ready, timeout, what=f"{self.name} is ready")
+
+
 class Mesh:
     DAEMONS = ("galley", "pilot", "mixer")
 

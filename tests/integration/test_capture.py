@@ -1,99 +1,30 @@
 """Captured traffic: the kernel redirects what the application connects to, as it is on pods. What nobody
 knows passes with ALLOW_ANY and is refused with REGISTRY_ONLY, and the mesh configuration turns from one
 to the other while all runs."""
-import contextlib
 import http.client
-import http.server
-import os
 import socket
-import socketserver
-import subprocess
-import threading
 import time
 
 import pytest
 
-from mesh import DOMAIN, Mesh
-from netns import Namespace
-from test_random import Loopback, Proxy
+from mesh import DOMAIN, Mesh, Proxy
+from netns import (NOT_THE_APPLICATION, Loopback, Namespace, connect, get, has, redirect, say)
+from servers import Lines, Web
 from test_telemetry import mesh_config, service
 
-APP_UID = 1500  # whose connections are captured; Envoy's own are not
 OUTSIDE, POD, VIP = "203.0.113.7", "10.7.4.1", "240.0.0.1"
-RULES = f"""
-table ip capture {{
-	chain output {{
-		type nat hook output priority -100; policy accept
-		meta skuid != {APP_UID} accept
-		ip daddr {POD} tcp dport 1-65535 redirect to :15006
-		ip daddr 127.0.0.0/8 accept
-		meta l4proto tcp redirect to :15001
-	}}
-}}
-"""
-
-
-class Web(http.server.BaseHTTPRequestHandler):
-    """Says where a request arrived; /stream goes on saying it."""
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        if self.path == "/stream":
-            self.send_response(200)
-            self.end_headers()
-            try:
-                while True:
-                    self.wfile.write(b"line\n")
-                    time.sleep(0.05)  # its pace
-            except OSError:
-                return
-        body = "{}:{}".format(*self.connection.getsockname()).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
-
-
-class Lines(socketserver.StreamRequestHandler):
-    def handle(self):
-        for line in self.rfile:
-            self.wfile.write(b"got " + line)
-
-
-def serve(server, kind, addr):
-    """A server of either family, in the namespace of the caller."""
-    class Here(server):
-        address_family = socket.AF_INET6 if ":" in addr[0] else socket.AF_INET
-        daemon_threads = True
-    s = Here(addr, kind)
-    threading.Thread(target=s.serve_forever, daemon=True).start()
-    return s
-
-
-def end(servers):
-    for s in servers:
-        s.shutdown()
-        s.server_close()
 
 
 class World:
     def __init__(self, tmp):
-        self.ns, self.servers = Namespace(), []
+        self.ns = Namespace()
         with self.ns:
-            for ip in (OUTSIDE, POD, VIP):
-                subprocess.run(["ip", "address", "add", f"{ip}/32", "dev", "lo"], check=True)
-            subprocess.run(["nft", "-f", "-"], input=RULES, text=True, check=True)
-            for server, kind, addr in (
-                    (http.server.ThreadingHTTPServer, Web, (OUTSIDE, 80)),
-                    (http.server.ThreadingHTTPServer, Web, (OUTSIDE, 8088)),
-                    (socketserver.ThreadingTCPServer, Lines, (OUTSIDE, 7777)),
-                    (http.server.ThreadingHTTPServer, Web, ("127.77.3.1", 8000)),
-                    (http.server.ThreadingHTTPServer, Web, ("127.0.0.1", 9000)),
-                    (socketserver.ThreadingTCPServer, Lines, (POD, 9999))):
-                self.servers.append(serve(server, kind, addr))
+            has(OUTSIDE, POD, VIP)
+            redirect(NOT_THE_APPLICATION, f"ip daddr {POD} tcp dport 1-65535 redirect to :15006",
+                     "ip daddr 127.0.0.0/8 accept", "meta l4proto tcp redirect to :15001")
+            self.servers = [
+                Web((OUTSIDE, 80)), Web((OUTSIDE, 8088)), Lines((OUTSIDE, 7777)),
+                Web(("127.77.3.1", 8000)), Web(("127.0.0.1", 9000)), Lines((POD, 9999))]
             self.mesh = m = Mesh(Loopback(), tmp, None)
             known = service("known", [{"number": 80, "name": "http"}], "127.77.3.1")
             known["spec"].update(addresses=[VIP], endpoints=[
@@ -109,46 +40,9 @@ class World:
     def stop(self):
         with self.ns:
             self.mesh.stop()
-        end(self.servers)
+        for s in self.servers:
+            s.close()
         self.ns.close()
-
-
-@contextlib.contextmanager
-def the_application():
-    """Sockets that are made here are the application's."""
-    os.seteuid(APP_UID)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-def connect(ip, port):
-    with the_application():
-        return socket.create_connection((ip, port), 30)
-
-
-def get(ip, port, host):
-    """(status, body); None when the connection ends without an answer."""
-    c = http.client.HTTPConnection(host, timeout=30)
-    try:
-        c.sock = connect(ip, port)
-        c.request("GET", "/", headers={"host": host})
-        r = c.getresponse()
-        return r.status, r.read().decode()
-    except (http.client.HTTPException, OSError):
-        return None
-    finally:
-        c.close()
-
-
-def say(ip, port):
-    with connect(ip, port) as s:
-        try:
-            s.sendall(b"hello\n")
-            return s.recv(100)
-        except OSError:
-            return b""
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +123,7 @@ def test_streams_outlive_other_ports(world):
         return world.envoy.stat("listener_manager.listener_in_place_updated")
 
     def lives():
-        """Longer than a drain would take (Proxy in test_random.py: one second)."""
+        """Longer than a drain would take (Proxy in mesh.py: one second)."""
         end_at = time.monotonic() + 2.5
         while time.monotonic() < end_at:
             assert stream.readline() == b"line\n", "the stream was cut"

@@ -1,14 +1,9 @@
 """Both address families, captured: services, workloads and gateways that have two, a proxy that has one."""
-import http.server
-import socketserver
-import subprocess
-
 import pytest
 
-from mesh import DOMAIN, Mesh
-from netns import Namespace
-from test_capture import APP_UID, Lines, Web, end, get, say, serve
-from test_random import Loopback, Proxy
+from mesh import DOMAIN, Mesh, Proxy
+from netns import NOT_THE_APPLICATION, Loopback, Namespace, get, has, proto, redirect, say
+from servers import Lines, Web
 from test_telemetry import service
 
 OUTSIDE = ("203.0.113.7", "2001:db8:113::7")
@@ -17,38 +12,22 @@ VIP = ("240.0.0.1", "2001:db8:240::1")
 BACK = ("10.7.5.1", "2001:db8:7::5")
 EDGE = ("10.7.6.1", "2001:db8:7::6")
 FAMILIES = pytest.mark.parametrize("family", [0, 1], ids=["ipv4", "ipv6"])
-RULES = f"""
-table inet capture {{
-	chain output {{
-		type nat hook output priority -100; policy accept
-		meta skuid != {APP_UID} accept
-		ip daddr {{ {EDGE[0]} }} accept
-		ip6 daddr {{ {EDGE[1]} }} accept
-		ip daddr {POD[0]} tcp dport 1-65535 redirect to :15006
-		ip6 daddr {POD[1]} tcp dport 1-65535 redirect to :15006
-		meta l4proto tcp redirect to :15001
-	}}
-}}
-"""
 
 
 class World:
     def __init__(self, tmp, ips):
-        self.ns, self.servers = Namespace(), []
+        self.ns = Namespace()
         with self.ns:
             # ::6 is what Envoy connects from to ports that no service has.
-            for ip in (*OUTSIDE, *POD, *VIP, *BACK, *EDGE, "::6"):
-                bits = 128 if ":" in ip else 32
-                subprocess.run(["ip", "address", "add", f"{ip}/{bits}", "dev", "lo", "nodad"]
-                               if bits == 128 else
-                               ["ip", "address", "add", f"{ip}/{bits}", "dev", "lo"], check=True)
-            subprocess.run(["nft", "-f", "-"], input=RULES, text=True, check=True)
-            web, lines = http.server.ThreadingHTTPServer, socketserver.ThreadingTCPServer
+            has(*OUTSIDE, *POD, *VIP, *BACK, *EDGE, "::6")
+            redirect(NOT_THE_APPLICATION, *(f"{proto(ip)} daddr {ip} accept" for ip in EDGE),
+                     *(f"{proto(ip)} daddr {ip} tcp dport 1-65535 redirect to :15006" for ip in POD),
+                     "meta l4proto tcp redirect to :15001")
             loopback = "127.0.0.1" if POD[0] in ips else "::1"
-            self.servers = [serve(*s) for s in (
-                *((web, Web, (ip, 8000)) for ip in BACK), *((lines, Lines, (ip, 8001)) for ip in BACK),
-                *((lines, Lines, (ip, 7777)) for ip in OUTSIDE), *((lines, Lines, (ip, 9999)) for ip in POD),
-                (web, Web, (loopback, 9000)))]
+            self.servers = [
+                *(Web((ip, 8000)) for ip in BACK), *(Lines((ip, 8001)) for ip in BACK),
+                *(Lines((ip, 7777)) for ip in OUTSIDE), *(Lines((ip, 9999)) for ip in POD),
+                Web((loopback, 9000))]
             self.mesh = m = Mesh(Loopback(), tmp, None)
             both = service("both", [{"number": 80, "name": "http"}, {"number": 81, "name": "tcp"}], "")
             both["spec"].update(addresses=list(VIP), endpoints=[
@@ -76,7 +55,8 @@ class World:
     def stop(self):
         with self.ns:
             self.mesh.stop()
-        end(self.servers)
+        for s in self.servers:
+            s.close()
         self.ns.close()
 
 

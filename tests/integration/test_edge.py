@@ -1,6 +1,5 @@
 """What stands at the edges: gateways and their certificates, service entries, workload entries, what a
 Sidecar lets a proxy know. With identities, seen at the backends and by clients outside."""
-import http.server
 import json
 import pathlib
 import shutil
@@ -15,6 +14,7 @@ import yaml
 
 from mesh import SERVICE_PORT, load
 from mesh_tls import TlsMesh, make_ca, make_cert
+from servers import Backend, Server
 from util import BIN, http_request, wait_for
 
 API = "networking.istio.io/v1"
@@ -288,48 +288,9 @@ def test_tls_is_passed_through_and_tcp_served(edge):
         backend.close()
 
 
-class Backend:
-    """A server of the test itself that says its name: on an address, or a Unix socket (a path)."""
-
-    def __init__(self, where, tls=None, name="backend"):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):  # pylint: disable=invalid-name
-                body = json.dumps({"name": name}).encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def address_string(self):
-                return "-"
-
-            def log_message(self, *args):
-                pass
-
-        class Unix(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-            daemon_threads = True
-
-        if isinstance(where, tuple):
-            self.server = http.server.ThreadingHTTPServer(where, Handler)
-            self.ip, self.port = self.server.server_address[:2]
-        else:
-            self.server = Unix(str(where), Handler)
-        if tls:
-            ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            ctx.load_cert_chain(*[str(p) for p in tls])
-            self.server.socket = ctx.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
 def test_services_by_name_and_on_a_unix_socket(edge):
-    """DNS, DNS_ROUND_ROBIN and DYNAMIC_DNS entries are resolved by the proxy; a Unix socket is an endpoint; a changed
-    port of a resolved entry is sent."""
+    """DNS, DNS_ROUND_ROBIN and DYNAMIC_DNS entries are resolved by the proxy; a Unix socket is an
+    endpoint; a changed port of a resolved entry is sent."""
     first, second = Backend(("127.0.0.1", 0), name="first"), Backend(("127.0.0.1", 0), name="second")
     path = edge.tmp / "app.sock"
     unix = Backend(path, name="unix")
@@ -495,7 +456,7 @@ def test_a_missing_credential_holds_up_nobody(edge):
                                  ("late", 200, "stock")), 20, what="it came")
 
 
-class Greeter:
+class Greeter(Server):
     """A TLS server of the test itself that asks for the client's certificate and answers with its name
     ("" when it shows none); whoever comes in plaintext is answered "plain"."""
 
@@ -519,19 +480,7 @@ class Greeter:
                                 "content-length: 0\r\n\r\n".encode())
                         f.flush()
 
-        class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-            daemon_threads = True
-
-            def handle_error(self, *args):
-                pass
-
-        self.server = Server((ip, 0), Handler)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__((ip, 0), Handler)
 
 
 @pytest.fixture(scope="module")
@@ -569,7 +518,7 @@ def test_a_rule_waits_for_its_credential(edge, holder):
     client, folder = holder
     own = make_cert(edge.tmp / "greeter", "greeter", edge.public, ["greeter.example.com"])
     server = Greeter(edge.net.ip(), own, edge.partners)
-    entry = service("greeter", [{"address": server.server.server_address[0],
+    entry = service("greeter", [{"address": server.ip,
                                  "ports": {"p": server.port}}])
     rule = obj("DestinationRule", "greeter", {
         "host": "greeter", "trafficPolicy": {"tls": {

@@ -4,12 +4,10 @@ ingress; a Sidecar's egress proxy. In both protocol variants; of test_edge.py, w
 essential part in the other."""
 import base64
 import hashlib
-import http.server
 import json
 import socket
 import ssl
 import subprocess
-import threading
 
 import pytest
 
@@ -18,10 +16,11 @@ from mesh import SERVICE_PORT, Workload
 from mesh_tls import make_cert, openssl, workload_id
 # In the order in which they run.
 from test_edge import (  # noqa: F401  pylint: disable=unused-import
-    Backend, Edge, healthy, not_refused, obj, service, test_each_name_has_its_certificate,
+    Edge, healthy, not_refused, obj, service, test_each_name_has_its_certificate,
     test_a_certificate_changes_under_load, test_mutual_refuses_who_shows_no_certificate,
     test_redirect_and_two_gateways_on_a_port, test_tls_is_passed_through_and_tcp_served,
     test_services_by_name_and_on_a_unix_socket, test_a_missing_credential_holds_up_nobody)
+from servers import Backend, Http, Server
 from test_policy_tls import Authority
 from util import wait_for
 
@@ -383,31 +382,14 @@ def edge_serial(edge, host, client):
         return s.getpeercert()["serialNumber"]
 
 
-class Way:
+class Way(Server):
     """An egress proxy: says which host it was asked for."""
 
     def __init__(self, ip):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Http):
             def do_GET(self):  # pylint: disable=invalid-name
-                body = json.dumps({"asked": self.headers["host"], "path": self.path}).encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer((ip, 0), Handler)
-        self.server.daemon_threads = True
-        self.ip, self.port = ip, self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+                self.answer(json.dumps({"asked": self.headers["host"], "path": self.path}).encode())
+        super().__init__((ip, 0), Handler)
 
 
 def test_an_egress_proxy(edge):

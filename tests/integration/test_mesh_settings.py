@@ -1,15 +1,12 @@
 """The mesh configuration, changed while everything runs: what it says of headers, connections, the
 PROXY protocol, and where inbound traffic goes."""
-import http.server
 import socket
-import subprocess
-import threading
 
 import pytest
 
-from mesh import Envoy, Mesh
-from netns import Namespace
-from test_random import Loopback
+from mesh import Mesh, Proxy
+from netns import Loopback, Namespace, has, redirect
+from servers import Http, Says, Server
 from util import http_request
 
 API, DOMAIN = "networking.istio.io/v1", "default.svc.cluster.local"
@@ -26,31 +23,17 @@ def obj(kind, name, spec, **meta):
             "metadata": {"name": name, "namespace": "default", **meta}, "spec": spec}
 
 
-class Names:
-    """A server that keeps the names of the headers as they arrive, and answers with Mixed-CASE."""
+class Names(Server):
+    """Keeps the names of the headers as they arrive, and answers with Mixed-CASE."""
 
-    def __init__(self, ip, port=0):
+    def __init__(self, ip):
         self.seen, keep = [], self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
+        class Handler(Http):
+            def do_GET(self):  # pylint: disable=invalid-name
                 keep.seen = list(self.headers.keys())
-                self.send_response(200)
-                self.send_header("X-AnSwer", "yes")
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *args):
-                pass
-        self.http = http.server.ThreadingHTTPServer((ip, port), Handler)
-        self.addr, self.port = ip, self.http.server_address[1]
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.http.shutdown()
-        self.http.server_close()
+                self.answer(X_AnSwer="yes")
+        super().__init__((ip, 0), Handler)
 
 
 class World:
@@ -64,7 +47,7 @@ class World:
             obj("ServiceEntry", "names", {
                 "hosts": [f"names.{DOMAIN}"], "location": "MESH_INTERNAL", "resolution": "STATIC",
                 "ports": [{"number": 9080, "name": "http"}],
-                "endpoints": [{"address": self.names.addr, "ports": {"http": self.names.port}}]}),
+                "endpoints": [{"address": self.names.ip, "ports": {"http": self.names.port}}]}),
             obj("Gateway", "edge", {"selector": {"istio": "ingressgateway"}, "servers": [{
                 "port": {"number": GATEWAY_PORT, "name": "http", "protocol": "HTTP"},
                 "bind": self.gateway.outer, "hosts": ["*"]}]}),
@@ -239,39 +222,17 @@ class Captured:
         self.ns = Namespace()
         tmp.mkdir()
         with self.ns:
-            subprocess.run(["ip", "address", "add", f"{APP}/32", "dev", "lo"], check=True)
-            for rule in (["-s", "127.0.0.6/32", "-j", "RETURN"],
-                         ["-d", f"{APP}/32", "-p", "tcp", "--dport", str(OWN), "-j", "REDIRECT",
-                          "--to-ports", "15006"]):
-                subprocess.run(["iptables", "-w", "-t", "nat", "-A", "OUTPUT", *rule], check=True)
+            has(APP)
+            redirect("ip saddr 127.0.0.6 accept",
+                     f"ip daddr {APP} tcp dport {OWN} redirect to :15006")
             self.mesh = Mesh(Loopback(), tmp, None)
-            node = {"id": f"sidecar~{APP}~app.default~{DOMAIN}", "cluster": "app.default",
-                    "metadata": {"NAMESPACE": "default", "LABELS": {"app": "app"},
-                                 "INSTANCE_IPS": APP, "INTERCEPTION_MODE": "REDIRECT"}}
-            self.envoy = Envoy("app", node, self.mesh.xds_addr, "127.77.1.1:15000", "delta", tmp)
-            self.where = {}
-            for ip, name in ((APP, b"own"), ("127.0.0.1", b"loopback")):
-                self.where[name] = self.server(ip, name)
+            proxy = Proxy(self.mesh, 1, "app", "delta", "default", {"app": "app"}, APP)
+            self.mesh.gateways, self.envoy = [proxy], proxy.envoy
+            self.servers = [Says((APP, OWN), "own"), Says(("127.0.0.1", OWN), "loopback")]
             self.mesh.apply("rules", [obj("ServiceEntry", "app", {
                 "hosts": [f"app.{DOMAIN}"], "location": "MESH_INTERNAL", "resolution": "STATIC",
                 "ports": [{"number": OWN, "name": "tcp"}], "endpoints": [{"address": APP}]})])
-            self.mesh.start(daemons=["galley", "pilot"])
-            self.envoy.start()
-
-    @staticmethod
-    def server(ip, name):
-        s = socket.create_server((ip, OWN))
-
-        def serve():
-            while True:
-                try:
-                    c, _ = s.accept()
-                except OSError:
-                    return
-                with c:
-                    c.sendall(name)
-        threading.Thread(target=serve, daemon=True).start()
-        return s
+            self.mesh.start()
 
     def who(self):
         with self.ns, socket.create_connection((APP, OWN), 10) as s:
@@ -288,10 +249,9 @@ class Captured:
         self.mesh.eventually(lambda: self.who() == want, 60, f"{want} answers")
 
     def stop(self):
-        self.envoy.stop()
-        self.mesh.stop()
-        for s in self.where.values():
-            s.shutdown(socket.SHUT_RDWR)
+        with self.ns:
+            self.mesh.stop()
+        for s in self.servers:
             s.close()
         self.ns.close()
 

@@ -14,10 +14,9 @@ import signal
 import pytest
 
 from generate import Generator
-from mesh import DOMAIN, Envoy, Mesh
-from netns import Namespace
+from mesh import Mesh, Proxy
+from netns import Loopback, Namespace
 from util import Timeout, http_request, wait_for
-
 
 
 def seeds(text):
@@ -33,40 +32,6 @@ SEEDS = seeds(os.environ.get("MELTEMI_SEEDS", "1,2,3"))
 STEPS = int(os.environ.get("MELTEMI_STEPS", "60"))
 ROUNDS = 2
 KINDS = ("cluster", "listener", "route", "endpoint")
-
-
-class Loopback:
-    """Addresses of a namespace of the test's own: any will do."""
-
-    def __init__(self):
-        self.used = 0
-
-    def ip(self):
-        self.used += 1
-        return f"127.77.0.{self.used}"
-
-
-class Proxy:
-    """An Envoy of some workload. Both variants of one workload hold the same."""
-
-    def __init__(self, mesh, number, of, protocol, ns, labels, ip, kind="sidecar", capture="REDIRECT"):
-        self.of, self.name = of, f"{of}-{protocol}"
-        node = {"id": f"{kind}~{ip.split(',')[0]}~{self.name}.{ns}~{ns}.{DOMAIN}", "cluster": f"{of}.{ns}",
-                "metadata": {"NAMESPACE": ns, "LABELS": labels, "CLUSTER_ID": "test",
-                             "INSTANCE_IPS": ip, "INTERCEPTION_MODE": capture,
-                             "WORKLOAD_NAME": of, "SERVICE_ACCOUNT": of}}
-        self.envoy = Envoy(self.name, node, mesh.xds_addr, f"127.77.1.{number}:15000", protocol,
-                           mesh.tmp, drain_s=1)
-
-    def start(self):
-        self.envoy.start()
-        return self
-
-    def stop(self):
-        self.envoy.stop()
-
-    def wait_ready(self, timeout=30):
-        wait_for(self.envoy.ready, timeout, what=f"{self.name} is ready")
 
 
 WORKLOADS = [  # those of the generator's services are found among the endpoints by their addresses

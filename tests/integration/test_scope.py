@@ -12,7 +12,7 @@ from grpc_echo import Caller
 from mesh import APP_PORT, DOMAIN, GRPC_PORT, SERVICE_PORT, Mesh
 from routes import obj, vs
 from destinations import cluster_of
-from test_edge import Backend as Unix
+from servers import Backend
 from util import http_request
 
 SPACES = {"near": "default", "far": "other", "shy": "other", "kind": "other", "root": "istio-system"}
@@ -59,7 +59,7 @@ class World:
         self.server.sidecar_yaml = lambda own=self.server.sidecar_yaml: self.limited(own())
         self.app = {n: apps.echo(name=n) for n in SPACES}
         self.gateway = m.gateway()
-        self.unix = Unix(self.app_socket, name="unix")
+        self.unix = Backend(self.app_socket, name="unix")
         m.apply("spaces", [self.service(n, ns, [self.app[n].addr]) for n, ns in SPACES.items()])
         m.start()
 

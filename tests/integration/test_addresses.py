@@ -1,136 +1,38 @@
 """Captured connections, in a network namespace of the test's own: services by address, by block and by
-where a connection was going, in both address families, through a real Envoy that iptables sends them
-to. In both protocol variants."""
+where a connection was going, in both address families. In both protocol variants."""
 import http.client
-import http.server
 import json
 import socket
+import socketserver
 import ssl
 import subprocess
-import threading
 
 import pytest
 
-from mesh import DOMAIN, Envoy, Mesh
+from mesh import DOMAIN, Mesh, Proxy
 from mesh_tls import make_ca, make_cert
-from netns import Namespace
+from netns import Loopback, Namespace, has, proto, redirect
 from routes import obj
-from test_random import Loopback
-from util import http_request, wait_for
+from servers import Backend, Says, Server
+from util import http_request
 
 TCP, HTTP, GATEWAY = 7000, 7080, 8080
 CLIENT = {4: "10.77.0.1", 6: "fd77::1"}  # what comes from here is captured
 PROXY = {4: "10.77.0.2", 6: "fd77::2"}
 EDGE = {4: "10.77.0.3", 6: "fd77::3"}
-
-
-def sh(*argv):
-    subprocess.run(argv, check=True)
-
-
-def has(address):
-    """The namespace answers at this address."""
-    v6 = ":" in address
-    # At once: nobody else can have it, which the kernel would find out first for IPv6.
-    sh("ip", *(["-6"] if v6 else []), "address", "add", f"{address}/{128 if v6 else 32}", "dev", "lo",
-       *(["nodad"] if v6 else []))
-    return address
+SERVICES = {4: "240.0.0.0/8", 6: "fd88::/16"}
 
 
 def prepare():
     """Addresses, and capture: everything from the client's to where services are."""
     for pair in (CLIENT, PROXY, EDGE):
-        for a in pair.values():
-            has(a)
-    for family, (tables, to) in {4: ("iptables", "240.0.0.0/8"), 6: ("ip6tables", "fd88::/16")}.items():
+        has(*pair.values())
+    for version, to in SERVICES.items():
         # What does not say where it comes from, the proxy's own above all, is not the client.
-        sh("ip", *(["-6"] if family == 6 else []), "route", "add", to, "dev", "lo", "src",
-           PROXY[family])
-        sh(tables, "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-s", CLIENT[family], "-d", to, "-j",
-           "REDIRECT", "--to-ports", "15001")
-
-
-class Says:
-    """A TCP server that says its name and ends; at an address and port, or a Unix socket."""
-
-    def __init__(self, name, where):
-        self.name = name
-        if isinstance(where, tuple):
-            v6 = ":" in where[0]
-            self.server = socket.create_server(where, family=socket.AF_INET6 if v6 else
-                                               socket.AF_INET)
-            self.port = self.server.getsockname()[1]
-        else:
-            self.server = socket.socket(socket.AF_UNIX)
-            self.server.bind(str(where))
-            self.server.listen()
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                conn, _ = self.server.accept()
-            except OSError:
-                return
-            with conn:
-                conn.sendall(self.name.encode())
-
-    def close(self):
-        self.server.shutdown(socket.SHUT_RDWR)
-        self.server.close()
-
-
-class Web:
-    """An HTTP server that says its name."""
-
-    def __init__(self, name, address):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):  # pylint: disable=invalid-name
-                body = json.dumps({"name": name, "host": self.headers["host"]}).encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def address_string(self):
-                return "-"
-
-            def log_message(self, *args):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            daemon_threads = True
-
-        self.server = Server((address, 0), Handler)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-class Proxy:
-    def __init__(self, mesh, kind, name, ips, number, **meta):
-        self.name = name
-        node = {"id": f"{kind}~{ips[4]}~{name}.default~default.svc.cluster.local", "cluster": name,
-                "metadata": {"NAMESPACE": "default", "LABELS": {"app": name}, "CLUSTER_ID": "test",
-                             "INSTANCE_IPS": ",".join(ips.values()), "WORKLOAD_NAME": name, **meta}}
-        self.envoy = Envoy(name, node, mesh.xds_addr, f"127.77.1.{number}:15000", mesh.protocol,
-                           mesh.tmp, drain_s=1)
-
-    def start(self):
-        self.envoy.start()
-        return self
-
-    def stop(self):
-        self.envoy.stop()
-
-    def wait_ready(self, timeout=30):
-        wait_for(self.envoy.ready, timeout, what=f"{self.name} is ready")
+        subprocess.run(["ip", f"-{version}", "route", "add", to, "dev", "lo", "src", PROXY[version]],
+                       check=True)
+    redirect(*(f"{proto(to)} saddr {CLIENT[version]} {proto(to)} daddr {to} "
+               "meta l4proto tcp redirect to :15001" for version, to in SERVICES.items()))
 
 
 class World:
@@ -142,8 +44,10 @@ class World:
         with self.ns:
             prepare()
             m = self.mesh = Mesh(Loopback(), tmp, None, protocol=protocol)
-            m.gateways = [Proxy(m, "sidecar", "captured", PROXY, 1, INTERCEPTION_MODE="REDIRECT"),
-                          Proxy(m, "router", "edge", EDGE, 2)]
+            m.gateways = [Proxy(m, i, name, protocol, "default", {"app": name},
+                                ",".join(ips.values()), kind=kind)
+                          for i, (kind, name, ips) in enumerate(
+                              (("sidecar", "captured", PROXY), ("router", "edge", EDGE)), 1)]
             self.apply()
             m.start()
 
@@ -155,12 +59,12 @@ class World:
             *objects])
 
     def says(self, name, address=None, port=0, path=None):
-        s = Says(name, path or (address, port))
+        s = Says(path or (address, port), name)
         self.servers.append(s)
         return s
 
     def web(self, name, address):
-        s = Web(name, address)
+        s = Backend((address, 0), name)
         self.servers.append(s)
         return s
 
@@ -177,10 +81,10 @@ class World:
 
     def reach(self, address, port=TCP, timeout=10):
         """What a captured connection hears; "" when it is closed."""
-        family = 6 if ":" in address else 4
-        with socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET) as s:
+        version = 6 if ":" in address else 4
+        with socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET) as s:
             s.settimeout(timeout)
-            s.bind((CLIENT[family], 0))
+            s.bind((CLIENT[version], 0))
             s.connect((address, port))
             try:
                 return s.recv(100).decode()
@@ -200,9 +104,9 @@ class World:
 
     def get(self, address, host, port=HTTP):
         """(status, the answer) of a captured request."""
-        family = 6 if ":" in address else 4
+        version = 6 if ":" in address else 4
         conn = http.client.HTTPConnection(address, port, timeout=10,
-                                          source_address=(CLIENT[family], 0))
+                                          source_address=(CLIENT[version], 0))
         try:
             conn.request("GET", "/", headers={"host": host})
             r = conn.getresponse()
@@ -349,37 +253,21 @@ def test_names_and_sockets(world):
     world.expect("240.1.0.4", "socket", what="the socket")
 
 
-class Secure:
+class Secure(Server):
     """A TLS server that says which name it was asked for."""
 
-    def __init__(self, address, port, cert):
-        self.asked = None
+    def __init__(self, where, cert):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*[str(p) for p in cert])
-        context.sni_callback = self.ask
-        self.server = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address
-                                           else socket.AF_INET)
-        threading.Thread(target=self.accept, args=(context,), daemon=True).start()
+        asked = {}
+        context.sni_callback = lambda sock, name, _: asked.__setitem__(sock, name)
 
-    def ask(self, _sock, name, _context):
-        self.asked = name
-
-    def accept(self, context):
-        while True:
-            try:
-                conn, _ = self.server.accept()
-            except OSError:
-                return
-            try:
-                with context.wrap_socket(conn, server_side=True) as s:
-                    s.sendall(str(self.asked).encode())
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                with context.wrap_socket(self.request, server_side=True) as s:
+                    s.sendall(str(asked.pop(s, None)).encode())
                     s.unwrap()
-            except OSError:
-                pass
-
-    def close(self):
-        self.server.shutdown(socket.SHUT_RDWR)
-        self.server.close()
+        super().__init__(where, Handler)
 
 
 def test_names_that_tls_asks_for(world):
@@ -389,7 +277,7 @@ def test_names_that_tls_asks_for(world):
     nobody = has("240.5.0.1")
     cert = make_cert(world.tmp / "cert", "far", ca, ["a.localhost", "b.localhost", "c.example"])
     for address in ("127.0.0.1", "::1"):
-        world.servers.append(Secure(address, port, cert))
+        world.servers.append(Secure((address, port), cert))
 
     def tls_entry(name, host, resolution):
         return obj("ServiceEntry", name, {
