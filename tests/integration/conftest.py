@@ -41,6 +41,34 @@ def tmp(request):
         print(f"\nlogs and state of {request.module.__name__}: {path}")
 
 
+@pytest.fixture(scope="module", params=["delta", "sotw"])
+def variant(request, tmp, apps):
+    """Each protocol variant, in a folder of its own: apps.tmp."""
+    apps.tmp = tmp / request.param
+    apps.tmp.mkdir()
+    return request.param
+
+
+@pytest.fixture
+def healthy(request):
+    """For usefixtures: the mesh that a test has, or the world of one (world.py), is well after it. The
+    logs when the test failed."""
+    name = next((n for n in ("world", "edge", "plain", "mesh") if n in request.fixturenames), None)
+    if name is None:
+        yield
+        return
+    world = request.getfixturevalue(name)
+    mesh = getattr(world, "mesh", world)
+    if world is not mesh:
+        world.before()
+    yield
+    if getattr(request.node, "failed", False):
+        print(mesh.logs())
+    if world is not mesh:
+        world.after()
+    mesh.check()
+
+
 class Apps:
     """Starts sample applications and ends them with the module."""
 

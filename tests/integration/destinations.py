@@ -8,6 +8,7 @@ import urllib.parse
 
 from mesh import DOMAIN, SERVICE_PORT, TCP_PORT, Mesh
 from routes import obj
+from world import BaseWorld
 
 OTHER_PORT = 9083
 
@@ -75,7 +76,7 @@ class Backend:
         self.server.server_close()
 
 
-class World:
+class World(BaseWorld):
     """client -> web (a, b, c, d: of the test itself), shop (behind a sidecar), and whatever a test has."""
 
     def __init__(self, net, tmp, apps, protocol):
@@ -150,8 +151,12 @@ class World:
         assert len(replies) == n
         return replies
 
-    def close(self):
-        self.mesh.stop()
+    def after(self):
+        for b in self.web.values():
+            b.status = 200
+
+    def stop(self):
+        super().stop()
         for b in self.web.values():
             b.close()
 

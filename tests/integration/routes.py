@@ -10,6 +10,7 @@ import urllib.parse
 
 from mesh import DOMAIN, Mesh, Workload
 from util import http_request, wait_for
+from world import BaseWorld
 
 API = "networking.istio.io/v1"
 TLS_PORT = 9443
@@ -93,7 +94,7 @@ class Flaky:
         self.server.server_close()
 
 
-class World:
+class World(BaseWorld):
     """client -> reviews (v1 behind a sidecar, v2, v3), ratings, carts (another namespace),
     db (TCP, v1, v2), sec.example (TLS, served by db), flaky; and a gateway."""
 
@@ -179,7 +180,7 @@ class World:
         return {(n["object"], n["kind"], n["path"]) for n in r["notes"]}
 
     def stop(self):
-        self.mesh.stop()
+        super().stop()
         self.good.stop()
         self.bad.stop()
 

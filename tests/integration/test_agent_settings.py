@@ -8,6 +8,9 @@ import pytest
 
 from mesh_tls import TlsMesh
 from util import http_request, wait_for
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 API, DOMAIN = "networking.istio.io/v1", "default.svc.cluster.local"
 
@@ -18,7 +21,7 @@ def obj(kind, name, spec, api=API, namespace="default", **meta):
             "spec": spec}
 
 
-class World:
+class World(BaseWorld):
     def __init__(self, net, tmp, apps):
         m = self.mesh = TlsMesh(net, tmp, apps)
         self.client, self.server = m.workload("client"), m.workload("server")
@@ -80,7 +83,7 @@ class World:
         return next(c["bootstrap"] for c in dump["configs"] if "bootstrap" in c)
 
     def stop(self):
-        self.mesh.stop()
+        super().stop()
         self.statsd.close()
 
 
@@ -89,14 +92,6 @@ def world(net, tmp, apps):
     w = World(net, tmp, apps)
     yield w
     w.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    yield
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
 
 
 def test_names_become_tags(world):

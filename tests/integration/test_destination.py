@@ -16,6 +16,8 @@ from mesh import SERVICE_PORT
 from routes import vs
 from util import http_request, wait_for
 
+pytestmark = pytest.mark.usefixtures("healthy")
+
 
 def pytest_generate_tests(metafunc):
     variants(metafunc)
@@ -28,17 +30,7 @@ def world(request, net, tmp, apps):
     apps.tmp = tmp
     w = World(net, tmp, apps, request.param)
     yield w
-    w.close()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    yield
-    for b in world.web.values():
-        b.status = 200
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
+    w.stop()
 
 
 # --- connections ---

@@ -10,6 +10,8 @@ from mesh_tls import TlsMesh
 from test_telemetry import DOMAIN, mesh_config
 from util import http_request, wait_for
 
+pytestmark = pytest.mark.usefixtures("healthy")
+
 CHANGED_S, ENDING_S = 5, 120
 HOST = {"host": f"server.{DOMAIN}"}
 
@@ -24,14 +26,6 @@ def mesh(net, tmp, apps):
     m.eventually(lambda: m.client.get("server").status == 200, timeout=30)
     yield m
     m.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, mesh):
-    yield
-    if getattr(request.node, "failed", False):
-        print(mesh.logs())
-    mesh.check()
 
 
 def connection(addr):

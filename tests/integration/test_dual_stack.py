@@ -5,6 +5,9 @@ from mesh import DOMAIN, Mesh, Proxy
 from netns import NOT_THE_APPLICATION, Loopback, Namespace, get, has, proto, redirect, say
 from servers import Lines, Web
 from test_telemetry import service
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 OUTSIDE = ("203.0.113.7", "2001:db8:113::7")
 POD = ("10.7.4.1", "2001:db8:7::1")
@@ -14,7 +17,7 @@ EDGE = ("10.7.6.1", "2001:db8:7::6")
 FAMILIES = pytest.mark.parametrize("family", [0, 1], ids=["ipv4", "ipv6"])
 
 
-class World:
+class World(BaseWorld):
     def __init__(self, tmp, ips):
         self.ns = Namespace()
         with self.ns:
@@ -69,14 +72,6 @@ def world(request, tmp):
     with w.ns:
         yield w
     w.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    yield
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
 
 
 def of(world, family):

@@ -16,6 +16,9 @@ from mesh import SERVICE_PORT, load
 from mesh_tls import TlsMesh, make_ca, make_cert
 from servers import Backend, Server
 from util import BIN, http_request, wait_for
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 API = "networking.istio.io/v1"
 
@@ -34,7 +37,7 @@ def service(name, endpoints, host=None, resolution="STATIC", location="MESH_EXTE
         **({"endpoints": endpoints} if endpoints is not None else {}), **spec})
 
 
-class Edge:
+class Edge(BaseWorld):
     """A gateway with two sample services behind it, and whoever comes from outside."""
 
     PORTS = {"http": 8080, "https": 8443, "tcp": 8444}
@@ -57,6 +60,11 @@ class Edge:
         self.more()
         m.start()
         m.eventually(lambda: self.client.get("shop").status == 200, timeout=20)
+
+    def after(self):
+        for f in self.mesh.config.iterdir():
+            if f.name != "services.yaml":
+                f.unlink()
 
     def more(self):
         """What else is there from the start, for who inherits."""
@@ -111,18 +119,7 @@ class Edge:
 def edge(net, tmp, apps):
     e = Edge(net, tmp, apps)
     yield e
-    e.mesh.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, edge):
-    yield
-    if getattr(request.node, "failed", False):
-        print(edge.mesh.logs())
-    for f in edge.mesh.config.iterdir():
-        if f.name != "services.yaml":
-            f.unlink()
-    edge.mesh.check()
+    e.stop()
 
 
 def app_of(answer):

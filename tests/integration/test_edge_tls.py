@@ -16,13 +16,15 @@ from mesh import SERVICE_PORT, Workload
 from mesh_tls import make_cert, openssl, workload_id
 # In the order in which they run.
 from test_edge import (  # noqa: F401  pylint: disable=unused-import
-    Edge, healthy, not_refused, obj, service, test_each_name_has_its_certificate,
+    Edge, not_refused, obj, service, test_each_name_has_its_certificate,
     test_a_certificate_changes_under_load, test_mutual_refuses_who_shows_no_certificate,
     test_redirect_and_two_gateways_on_a_port, test_tls_is_passed_through_and_tcp_served,
     test_services_by_name_and_on_a_unix_socket, test_a_missing_credential_holds_up_nobody)
 from servers import Backend, Http, Server
 from test_policy_tls import Authority
 from util import wait_for
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 OWN_TLS_PORT = 9446
 
@@ -65,9 +67,6 @@ class World(Edge):
         m.workloads += [self.inward, self.roamer]
         self.clients = Authority(self.tmp, "clients")  # it can revoke
 
-    def rules(self, *objects):
-        self.mesh.apply("rules", list(objects))
-
     def serve(self, name="edge", host="shop.example.com", to="shop", **tls):
         """A gateway with one HTTPS server, and its route."""
         self.rules(self.gateway(name, self.server("a", "https", [host], **tls)),
@@ -102,7 +101,7 @@ def edge(request, net, tmp, apps):
     apps.tmp = tmp
     e = World(net, tmp, apps, request.param)
     yield e
-    e.mesh.stop()
+    e.stop()
 
 
 def hash_of(cert):

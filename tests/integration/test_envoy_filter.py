@@ -6,6 +6,9 @@ import yaml
 
 from mesh import Mesh
 from util import BIN, http_request, wait_for
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 API, DOMAIN = "networking.istio.io/v1alpha3", "default.svc.cluster.local"
 HCM = "envoy.filters.network.http_connection_manager"
@@ -30,13 +33,16 @@ def lua(code):
         "@type": BASE + "lua.v3.Lua", "default_source_code": {"inline_string": code}}}
 
 
-class World:
+class World(BaseWorld):
     def __init__(self, net, tmp, apps):
         m = self.mesh = Mesh(net, tmp, apps)
         self.client = m.workload("client")
         self.server = m.workload("server")
         self.other = m.workload("other")
         m.start()
+
+    def before(self):
+        self.filters()
 
     def filters(self, *objects):
         self.mesh.apply("filters", list(objects))
@@ -52,16 +58,7 @@ class World:
 def world(net, tmp, apps):
     w = World(net, tmp, apps)
     yield w
-    w.mesh.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    world.filters()
-    yield
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
+    w.stop()
 
 
 def test_lua_changes_an_answer(world):

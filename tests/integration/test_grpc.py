@@ -12,13 +12,16 @@ from grpc_echo import Caller
 from mesh import GRPC_ECHO, Mesh
 from test_traffic import POOL, SUBSETS, to, virtual_service
 from util import Process, wait_for
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 HOST = "reviews.default.svc.cluster.local"
 OK = grpc.StatusCode.OK
 BASE = [SUBSETS, virtual_service("reviews", [{"route": [to("v1")]}])]
 
 
-class World:
+class World(BaseWorld):
     def __init__(self, net, tmp, apps, protocol):
         # A workload whose endpoint goes drains its inbound listener: what is open then lives as
         # long as the drain time.
@@ -31,9 +34,8 @@ class World:
         self.caller = Caller(self.client.outbound_grpc, HOST)
         self.rules(*BASE, until=lambda: self.versions(5) == {"v1": 5})
 
-    def rules(self, *objects, until, what=""):
-        self.mesh.apply("rules", list(objects))
-        self.mesh.eventually(lambda: self.quiet(until), what=what)
+    def rules(self, *objects, until, **kw):
+        return super().rules(*objects, until=lambda: self.quiet(until), **kw)
 
     @staticmethod
     def quiet(until):
@@ -42,6 +44,10 @@ class World:
             return until()
         except grpc.RpcError as e:
             raise AssertionError(e) from None
+
+    def stop(self):
+        self.caller.close()
+        super().stop()
 
     def versions(self, n):
         return collections.Counter(self.caller.unary()[1] for _ in range(n))
@@ -60,23 +66,11 @@ class World:
         return json.loads(text[text.rindex("\n{"):])
 
 
-@pytest.fixture(scope="module", params=["delta", "sotw"])
-def world(request, net, tmp, apps):
-    tmp = tmp / request.param
-    tmp.mkdir()
-    apps.tmp = tmp
-    w = World(net, tmp, apps, request.param)
+@pytest.fixture(scope="module")
+def world(net, apps, variant):
+    w = World(net, apps.tmp, apps, variant)
     yield w
-    w.caller.close()
-    w.mesh.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    yield
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
+    w.stop()
 
 
 def test_calls_and_streams_pass(world):

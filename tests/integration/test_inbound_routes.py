@@ -10,15 +10,14 @@ from mesh_tls import TlsMesh
 from test_mixer import deny, mesh_config
 from test_telemetry import service
 
+pytestmark = pytest.mark.usefixtures("healthy")
+
 ROUTE = f"inbound|{SERVICE_PORT}||"
 
 
-@pytest.fixture(scope="module", params=["delta", "sotw"])
-def mesh(request, net, tmp, apps):
-    tmp = tmp / request.param
-    tmp.mkdir()
-    apps.tmp = tmp
-    m = TlsMesh(net, tmp, apps, mixer=True, protocol=request.param)
+@pytest.fixture(scope="module")
+def mesh(net, apps, variant):
+    m = TlsMesh(net, apps.tmp, apps, mixer=True, protocol=variant)
     m.client, m.server = m.workload("client"), m.workload("server", listed=False)
     m.apply("mesh", [mesh_config(m, False)])
     m.apply("rule", deny('destination.labels["tier"] == "closed"'))
@@ -27,14 +26,6 @@ def mesh(request, net, tmp, apps):
     m.eventually(lambda: m.client.get("front").status == 200, timeout=30)
     yield m
     m.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, mesh):
-    yield
-    if getattr(request.node, "failed", False):
-        print(mesh.logs())
-    mesh.check()
 
 
 def entry(mesh, name, **labels):

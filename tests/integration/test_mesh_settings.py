@@ -8,6 +8,9 @@ from mesh import Mesh, Proxy
 from netns import Loopback, Namespace, has, redirect
 from servers import Http, Says, Server
 from util import http_request
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 API, DOMAIN = "networking.istio.io/v1", "default.svc.cluster.local"
 GATEWAY_PORT = 8080
@@ -36,7 +39,7 @@ class Names(Server):
         super().__init__((ip, 0), Handler)
 
 
-class World:
+class World(BaseWorld):
     def __init__(self, net, tmp, apps):
         m = self.mesh = Mesh(net, tmp, apps)
         self.client, self.server = m.workload("client"), m.workload("server")
@@ -56,6 +59,9 @@ class World:
                  "route": [{"destination": {"host": f"server.{DOMAIN}"}}]}]})])
         m.start()
 
+    def after(self):
+        self.settings()
+
     def settings(self, **spec):
         self.mesh.apply("mesh-config", [mesh_config(**spec)] if spec else [])
 
@@ -72,7 +78,7 @@ class World:
         return r.json()["headers"]
 
     def stop(self):
-        self.mesh.stop()
+        super().stop()
         self.names.close()
 
 
@@ -81,18 +87,6 @@ def world(net, tmp, apps):
     w = World(net, tmp, apps)
     yield w
     w.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request):
-    yield
-    if "world" not in request.fixturenames:
-        return
-    world = request.getfixturevalue("world")
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.settings()
-    world.mesh.check()
 
 
 def test_headers_of_proxies(world):

@@ -10,7 +10,7 @@ from test_tls import STRICT
 from test_traffic import BASE
 from util import ROOT, http_request, wait_for
 
-pytestmark = pytest.mark.leaks
+pytestmark = [pytest.mark.leaks, pytest.mark.usefixtures("healthy")]
 MIXER = "config.istio.io/v1alpha2"
 
 
@@ -47,14 +47,6 @@ def mesh(net, tmp, apps):
     m.eventually(lambda: m.client.get("reviews").status == 200, timeout=20)
     yield m
     m.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, mesh):
-    yield
-    if getattr(request.node, "failed", False):
-        print(mesh.logs())
-    mesh.check()
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import pytest
 from destinations import World, cluster_of, once, rule, variants
 from util import wait_for
 
+pytestmark = pytest.mark.usefixtures("healthy")
+
 
 def pytest_generate_tests(metafunc):
     variants(metafunc)
@@ -19,17 +21,7 @@ def world(request, net, tmp, apps):
     apps.tmp = tmp
     w = World(net, tmp, apps, request.param)
     yield w
-    w.close()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    yield
-    for b in world.web.values():
-        b.status = 200
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
+    w.stop()
 
 
 # --- who is fit ---

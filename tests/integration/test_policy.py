@@ -10,6 +10,9 @@ import pytest
 
 from mesh import DOMAIN, SERVICE_PORT, TCP_PORT, Mesh, Workload
 from util import Timeout, http_request, wait_for
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 API = "networking.istio.io/v1"
 HOST = f"web.default.{DOMAIN}"
@@ -52,7 +55,7 @@ class Client(Workload):
         return {**super().node, "locality": {"region": region, "zone": zone}}
 
 
-class World:
+class World(BaseWorld):
     def __init__(self, net, tmp, apps, protocol):
         m = self.mesh = Mesh(net, tmp, apps, protocol=protocol)
         self.net, self.marks = net, 0
@@ -83,9 +86,10 @@ class World:
                 service("db", TCP_PORT, "TCP", tcp), *rules]
 
     def rules(self, *rules, until, what, timeout=15, **kw):
-        """Applies the rules and waits for an effect."""
-        self.mesh.apply("rules", self.objects(*rules, **kw))
-        return self.mesh.eventually(until, timeout, what=what)
+        return super().rules(*self.objects(*rules, **kw), until=until, what=what, timeout=timeout)
+
+    def after(self):
+        self.sick()
 
     def of(self, client, path="/", n=1, **kw):
         """The backends that answer n requests."""
@@ -104,23 +108,11 @@ class World:
             http_request(w.addr, "/unhealthy" if n in names else "/healthy", method="POST")
 
 
-@pytest.fixture(scope="module", params=["delta", "sotw"])
-def world(request, net, tmp, apps):
-    tmp = tmp / request.param
-    tmp.mkdir()
-    apps.tmp = tmp
-    w = World(net, tmp, apps, request.param)
+@pytest.fixture(scope="module")
+def world(net, apps, variant):
+    w = World(net, apps.tmp, apps, variant)
     yield w
-    w.mesh.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    yield
-    world.sick()
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
+    w.stop()
 
 
 def sticks(world, key, users=12, again=3):

@@ -12,6 +12,8 @@ from mesh import SERVICE_PORT, Mesh
 from mesh_tls import AgentEnvoy, TlsMesh, openssl, workload_id
 from util import write_atomic
 
+pytestmark = pytest.mark.usefixtures("healthy")
+
 API = "networking.istio.io/v1"
 HOST = "api.example.com"
 
@@ -178,15 +180,6 @@ def plain(net, tmp, apps):
     m.stop()
 
 
-@pytest.fixture(autouse=True)
-def healthy(request):
-    yield
-    mesh = request.getfixturevalue("plain" if "plain" in request.fixturenames else "mesh")
-    if getattr(request.node, "failed", False):
-        print(mesh.logs())
-    mesh.check()
-
-
 def test_simple_verifies_root_and_name(plain, pki):
     simple = {"mode": "SIMPLE", "caCertificates": pki.ours.cert}
     asks(plain, objects(pki.plain, simple), answered(sni=HOST, client=None),
@@ -255,12 +248,9 @@ class FilesMesh(TlsMesh):
         return e
 
 
-@pytest.fixture(scope="module", params=["delta", "sotw"])
-def mesh(request, net, tmp, apps, pki):
-    folder = tmp / request.param
-    folder.mkdir()
-    apps.tmp = folder
-    m = FilesMesh(net, folder, apps, protocol=request.param)
+@pytest.fixture(scope="module")
+def mesh(net, apps, variant, pki):
+    m = FilesMesh(net, apps.tmp, apps, protocol=variant)
     m.certs = pki.ours.folder
     m.client = m.workload("client")
     m.with_sidecar = m.workload("reviews", version="meshed")

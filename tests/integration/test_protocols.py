@@ -13,12 +13,15 @@ from mesh_tls import TlsMesh
 from test_telemetry import DOMAIN, raw, service
 from test_tls import STRICT
 from util import Process, http_request, wait_for
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 REDIS, WEB, MONGO, UDP = 9379, 9085, 9017, 9353
 NAMES = {REDIS: "redis", WEB: "grpc-web", MONGO: "mongo", UDP: "udp-dns"}
 
 
-class World:
+class World(BaseWorld):
     def __init__(self, net, tmp, apps):
         m = self.mesh = TlsMesh(net, tmp, apps)
         self.client, self.server = m.workload("client"), m.workload("server", grpc=True)
@@ -54,7 +57,7 @@ class World:
 
     def stop(self):
         self.redis.stop()
-        self.mesh.stop()
+        super().stop()
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +65,6 @@ def world(net, tmp, apps):
     w = World(net, tmp, apps)
     yield w
     w.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    yield
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
 
 
 # --- Redis ---

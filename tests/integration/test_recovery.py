@@ -9,7 +9,7 @@ from test_traffic import BASE, SUBSETS, to, virtual_service
 from util import http_request, wait_for
 
 
-pytestmark = pytest.mark.leaks
+pytestmark = [pytest.mark.leaks, pytest.mark.usefixtures("healthy")]
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +25,6 @@ def mesh(net, tmp, apps):
     m.eventually(lambda: answered_by(m) == "v1")
     yield m
     m.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, mesh):
-    yield
-    if getattr(request.node, "failed", False):
-        print(mesh.logs())
-    mesh.check()
 
 
 def answered_by(m, path="/"):

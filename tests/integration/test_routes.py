@@ -9,23 +9,14 @@ from mesh import DOMAIN
 from routes import TLS_PORT, World, hello, obj, prefix, reached, to, vs
 from util import http_request
 
+pytestmark = pytest.mark.usefixtures("healthy")
 
-@pytest.fixture(scope="module", params=["delta", "sotw"])
-def world(request, net, tmp, apps):
-    tmp = tmp / request.param
-    tmp.mkdir()
-    apps.tmp = tmp
-    w = World(net, tmp, apps, request.param)
+
+@pytest.fixture(scope="module")
+def world(net, apps, variant):
+    w = World(net, apps.tmp, apps, variant)
     yield w
     w.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    yield
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
 
 
 # --- matches ---

@@ -9,9 +9,12 @@ import yaml
 from mesh import Mesh, load
 from test_traffic import destination_rule, to, virtual_service
 from util import BIN, http_request
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 
-class World:
+class World(BaseWorld):
     """client (two of it) → reviews in two versions, shop."""
 
     def __init__(self, net, tmp, apps, protocol, **mesh):
@@ -21,6 +24,9 @@ class World:
         self.reviews = {v: m.workload("reviews", version=v) for v in ("v1", "v2")}
         self.shop = m.workload("shop")
         m.start()
+
+    def before(self):
+        self.clean()
 
     def version(self, client=None, app="reviews", **kw):
         r = (client or self.client).get(app, **kw)
@@ -73,23 +79,11 @@ class World:
             stderr=subprocess.STDOUT)
 
 
-@pytest.fixture(scope="module", params=["delta", "sotw"])
-def world(request, net, tmp, apps):
-    tmp = tmp / request.param
-    tmp.mkdir()
-    apps.tmp = tmp
-    w = World(net, tmp, apps, request.param)
+@pytest.fixture(scope="module")
+def world(net, apps, variant):
+    w = World(net, apps.tmp, apps, variant)
     yield w
-    w.mesh.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    world.clean()
-    yield
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
+    w.stop()
 
 
 def vs(subset, **more):

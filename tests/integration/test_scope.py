@@ -14,6 +14,9 @@ from routes import obj, vs
 from destinations import cluster_of
 from servers import Backend
 from util import http_request
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 SPACES = {"near": "default", "far": "other", "shy": "other", "kind": "other", "root": "istio-system"}
 
@@ -39,7 +42,7 @@ class Unixed(http.client.HTTPConnection):
             self.close()
 
 
-class World:
+class World(BaseWorld):
     """client (with two more listeners, one of them a Unix socket), server (whose Sidecar limits what
     comes in), a service in each of some namespaces, a gateway."""
 
@@ -92,26 +95,15 @@ class World:
                 if self.client.get(f"{n}.{ns}.{DOMAIN}").status == 200}
 
     def stop(self):
-        self.mesh.stop()
+        super().stop()
         self.unix.close()
 
 
-@pytest.fixture(scope="module", params=["delta", "sotw"])
-def world(request, net, tmp, apps):
-    tmp = tmp / request.param
-    tmp.mkdir()
-    apps.tmp = tmp
-    w = World(net, tmp, apps, request.param)
+@pytest.fixture(scope="module")
+def world(net, apps, variant):
+    w = World(net, apps.tmp, apps, variant)
     yield w
     w.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    yield
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
 
 
 def test_hosts_of_an_egress_listener(world):

@@ -11,6 +11,8 @@ from mesh import SERVICE_PORT, Mesh
 from test_traffic import BASE, SUBSETS, to, virtual_service
 from util import http_request, wait_for
 
+pytestmark = pytest.mark.usefixtures("healthy")
+
 ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 CDS = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 SEND_TIMEOUT_S = 3
@@ -38,14 +40,6 @@ def mesh(net, tmp, apps):
     m.start()
     yield m
     m.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, mesh):
-    yield
-    if getattr(request.node, "failed", False):
-        print(mesh.logs())
-    mesh.check()
 
 
 def shift(mesh, version):

@@ -12,6 +12,9 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from mesh import Mesh
 from util import http_request, wait_for
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 API, DOMAIN = "networking.istio.io/v1alpha3", "default.svc.cluster.local"
 HTTP_PORT, GRPC_PORT, RAW_PORT, MONGO_PORT = 9082, 9083, 9084, 9085
@@ -109,7 +112,7 @@ class Echoes(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(handle)
 
 
-class World:
+class World(BaseWorld):
     def __init__(self, net, tmp, apps):
         m = self.mesh = Mesh(net, tmp, apps)
         self.client = m.workload("client")
@@ -137,6 +140,10 @@ class World:
                     c.http_addr.split(":")[0])])
         m.start()
 
+    def before(self):
+        self.mesh_config()
+        self.telemetry()
+
     def mesh_config(self, **spec):
         self.mesh.apply("mesh-config", [mesh_config(**spec)] if spec else [])
 
@@ -162,7 +169,7 @@ class World:
         return self.mesh.eventually(probe, timeout=timeout, what=what)
 
     def stop(self):
-        self.mesh.stop()
+        super().stop()
         self.collector.stop()
         self.grpc.stop(None)
 
@@ -172,16 +179,6 @@ def world(net, tmp, apps):
     w = World(net, tmp, apps)
     yield w
     w.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    world.mesh_config()
-    world.telemetry()
-    yield
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
 
 
 def requests(w, direction, port):

@@ -9,6 +9,8 @@ from mesh import SERVICE_PORT
 from mesh_tls import TlsMesh, workload_id
 from test_traffic import BASE
 
+pytestmark = pytest.mark.usefixtures("healthy")
+
 STRICT = {"apiVersion": "security.istio.io/v1beta1", "kind": "PeerAuthentication",
           "metadata": {"name": "default", "namespace": "default"},
           "spec": {"mtls": {"mode": "STRICT"}}}
@@ -48,12 +50,9 @@ class Wire:
         self.server.close()
 
 
-@pytest.fixture(scope="module", params=["delta", "sotw"])
-def mesh(request, net, tmp, apps):
-    tmp = tmp / request.param
-    tmp.mkdir()
-    apps.tmp = tmp
-    m = TlsMesh(net, tmp, apps, protocol=request.param)
+@pytest.fixture(scope="module")
+def mesh(net, apps, variant):
+    m = TlsMesh(net, apps.tmp, apps, protocol=variant)
     m.tcp_targets["client-v1"] = {"db"}
     m.client = m.workload("client")
     m.reviews = m.workload("reviews")
@@ -64,14 +63,6 @@ def mesh(request, net, tmp, apps):
     m.eventually(lambda: m.client.get("reviews").status == 200, timeout=20)
     yield m
     m.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, mesh):
-    yield
-    if getattr(request.node, "failed", False):
-        print(mesh.logs())
-    mesh.check()
 
 
 def test_the_backend_sees_who_called(mesh):

@@ -5,6 +5,9 @@ import pytest
 
 from mesh import Mesh, load, streams
 from util import http_request, wait_for
+from world import BaseWorld
+
+pytestmark = pytest.mark.usefixtures("healthy")
 
 API = "networking.istio.io/v1alpha3"
 
@@ -31,7 +34,7 @@ SUBSETS = destination_rule("reviews", ("v1", "v2", "v3"))
 BASE = [SUBSETS, virtual_service("reviews", [{"route": [to("v1")]}])]
 
 
-class World:
+class World(BaseWorld):
     """The mesh of these tests: client → reviews (three versions), ratings, db (TCP)."""
 
     def __init__(self, net, tmp, apps, protocol, envoy_binary=None):
@@ -66,10 +69,6 @@ class World:
                    for r in replies), replies
         return True
 
-    def rules(self, *objects, until, what=""):
-        self.mesh.apply("rules", list(objects))
-        return self.mesh.eventually(until, what=what)
-
     def reset(self):
         for w in self.mesh.workloads:
             w.reset()
@@ -86,22 +85,11 @@ class World:
         return sum(x.stats()["by_path"].get(path, 0) for x in ws)
 
 
-@pytest.fixture(scope="module", params=["delta", "sotw"])
-def world(request, net, tmp, apps):
-    tmp = tmp / request.param
-    tmp.mkdir()
-    apps.tmp = tmp
-    w = World(net, tmp, apps, request.param)
+@pytest.fixture(scope="module")
+def world(net, apps, variant):
+    w = World(net, apps.tmp, apps, variant)
     yield w
-    w.mesh.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, world):
-    yield
-    if getattr(request.node, "failed", False):
-        print(world.mesh.logs())
-    world.mesh.check()
+    w.stop()
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from mesh import Mesh, load
 from test_traffic import BASE, SUBSETS, to, virtual_service
 from util import http_request
 
+pytestmark = pytest.mark.usefixtures("healthy")
 
-@pytest.fixture(scope="module", params=["delta", "sotw"])
-def mesh(request, net, tmp, apps):
-    folder = tmp / request.param
-    folder.mkdir()
-    m = Mesh(net, folder, apps, protocol=request.param)
+
+@pytest.fixture(scope="module")
+def mesh(net, apps, variant):
+    m = Mesh(net, apps.tmp, apps, protocol=variant)
     m.client = m.workload("client")
     m.v1 = m.workload("reviews", version="v1")
     m.v2 = m.workload("reviews", version="v2")
@@ -21,14 +21,6 @@ def mesh(request, net, tmp, apps):
     m.eventually(lambda: version(m) == "v1")
     yield m
     m.stop()
-
-
-@pytest.fixture(autouse=True)
-def healthy(request, mesh):
-    yield
-    if getattr(request.node, "failed", False):
-        print(mesh.logs())
-    mesh.check()
 
 
 def version(m, host="reviews"):
