@@ -1,6 +1,5 @@
 """The mesh of the tests of destination rules: a client, and backends of the test's own that say by which
 connection a request came."""
-import http.server
 import json
 import threading
 import time
@@ -8,6 +7,7 @@ import urllib.parse
 
 from mesh import DOMAIN, SERVICE_PORT, TCP_PORT, Mesh
 from routes import obj
+from servers import Http, Server
 from world import BaseWorld
 
 OTHER_PORT = 9083
@@ -29,16 +29,14 @@ def pool(http=None, **tcp):
     return {"connectionPool": {**({"tcp": tcp} if tcp else {}), **({"http": http} if http else {})}}
 
 
-class Backend:
+class Backend(Server):
     """Answers by which connection a request came; `status` is what it answers; ?delay=SECONDS."""
 
     def __init__(self, ip, name):
         self.name, self.status, self.seen, self.connections = name, 200, 0, set()
         outer, lock = self, threading.Lock()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Http):
             def setup(self):
                 super().setup()
                 outer.connections.add(self.client_address[1])
@@ -52,28 +50,9 @@ class Backend:
                 with lock:
                     outer.seen += 1
                 time.sleep(float(q.get("delay", 0)))
-                body = json.dumps({"name": name, "connection": self.client_address[1]}).encode()
-                self.send_response(int(q.get("status", outer.status)))
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            request_queue_size, daemon_threads = 128, True
-
-            def handle_error(self, request, client_address):
-                pass  # a client that goes away is no fault
-
-        self.server = Server((ip, 0), Handler)
-        self.ip, self.port = ip, self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+                self.answer(json.dumps({"name": name, "connection": self.client_address[1]}).encode(),
+                            int(q.get("status", outer.status)))
+        super().__init__((ip, 0), Handler)
 
 
 class World(BaseWorld):

@@ -1,6 +1,5 @@
 """The mesh of the tests of virtual services, and short hands for writing rules."""
 import collections
-import http.server
 import json
 import socket
 import ssl
@@ -10,6 +9,7 @@ import urllib.parse
 
 from mesh import DOMAIN, Mesh, Workload
 from util import http_request, wait_for
+from servers import Http, Server
 from world import BaseWorld
 
 API = "networking.istio.io/v1"
@@ -56,16 +56,14 @@ class Client(Workload):
         return doc
 
 
-class Flaky:
+class Flaky(Server):
     """A backend whose answers fail as asked: ?fail=N&id=X, with gRPC's status or always."""
 
     def __init__(self, ip, name, always=False):
         self.seen, self.times, self.addr = collections.Counter(), [], f"{ip}:8000"
         outer, lock = self, threading.Lock()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Http):
             def do_GET(self):  # noqa: N802
                 url = urllib.parse.urlsplit(self.path)
                 q = dict(urllib.parse.parse_qsl(url.query))
@@ -73,25 +71,12 @@ class Flaky:
                     outer.seen[q.get("id", "")] += 1
                     outer.times.append(time.monotonic())
                     fails = always or outer.seen[q.get("id", "")] <= int(q.get("fail", 0))
-                grpc = "grpc" in q
-                self.send_response(503 if fails and not grpc else 200)
-                self.send_header("content-length", "0")
-                self.send_header("x-app-name", name)
-                if grpc:
-                    self.send_header("content-type", "application/grpc")
-                    self.send_header("grpc-status", "14" if fails else "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer((ip, 8000), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+                if "grpc" in q:
+                    self.answer(x_app_name=name, content_type="application/grpc",
+                                grpc_status="14" if fails else "0")
+                else:
+                    self.answer(status=503 if fails else 200, x_app_name=name)
+        super().__init__((ip, 8000), Handler)
 
 
 class World(BaseWorld):
@@ -181,8 +166,8 @@ class World(BaseWorld):
 
     def stop(self):
         super().stop()
-        self.good.stop()
-        self.bad.stop()
+        self.good.close()
+        self.bad.close()
 
 
 def hello(name):

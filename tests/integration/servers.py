@@ -16,8 +16,8 @@ import time
 class Server:
     """Gives each connection to a handler (a class of socketserver), in a thread of its own."""
 
-    def __init__(self, where, handler, tls=None):
-        """tls: the files of a certificate and its key."""
+    def __init__(self, where, handler, context=None):
+        """context: of TLS, which it then ends."""
         class Here(socketserver.ThreadingMixIn, socketserver.TCPServer):
             address_family = family_of(where)
             allow_reuse_address = daemon_threads = True
@@ -30,9 +30,7 @@ class Server:
         self.server = Here(where if isinstance(where, tuple) else str(where), handler)
         if isinstance(where, tuple):
             self.ip, self.port = self.server.server_address[:2]
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*[str(p) for p in tls])
+        if context:
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -47,12 +45,19 @@ def family_of(where):
     return socket.AF_INET6 if ":" in where[0] else socket.AF_INET
 
 
+def tls_context(cert):
+    """Of a server that shows a certificate: its file and its key's."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*[str(p) for p in cert])
+    return context
+
+
 class Http(http.server.BaseHTTPRequestHandler):
     """What handlers of HTTP are made of."""
     protocol_version = "HTTP/1.1"
 
-    def answer(self, body=b"", **headers):
-        self.send_response(200)
+    def answer(self, body=b"", status=200, **headers):
+        self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.send_header("content-length", str(len(body)))
@@ -67,13 +72,13 @@ class Http(http.server.BaseHTTPRequestHandler):
 
 
 class Backend(Server):
-    """HTTP: says its name."""
+    """HTTP: says its name. tls: the files of a certificate, for HTTPS."""
 
     def __init__(self, where, name="backend", tls=None):
         class Handler(Http):
             def do_GET(self):  # pylint: disable=invalid-name
                 self.answer(json.dumps({"name": name}).encode())
-        super().__init__(where, Handler, tls)
+        super().__init__(where, Handler, tls_context(tls) if tls else None)
 
 
 class Web(Server):

@@ -13,7 +13,7 @@ from mesh import DOMAIN, Mesh, Proxy
 from mesh_tls import make_ca, make_cert
 from netns import Loopback, Namespace, has, proto, redirect
 from routes import obj
-from servers import Backend, Says, Server
+from servers import Backend, Says, Server, tls_context
 from util import http_request
 
 TCP, HTTP, GATEWAY = 7000, 7080, 8080
@@ -257,9 +257,7 @@ class Secure(Server):
     """A TLS server that says which name it was asked for."""
 
     def __init__(self, where, cert):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*[str(p) for p in cert])
-        asked = {}
+        context, asked = tls_context(cert), {}
         context.sni_callback = lambda sock, name, _: asked.__setitem__(sock, name)
 
         class Handler(socketserver.BaseRequestHandler):

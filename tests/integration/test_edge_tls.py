@@ -1,7 +1,7 @@
 """TLS that proxies end, field by field, at clients outside: whom of them a gateway believes, versions and
 ciphers, several certificates, the mesh's own identities at a gateway, AUTO_PASSTHROUGH, TLS of a Sidecar's
-ingress; a Sidecar's egress proxy. In both protocol variants; of test_edge.py, which is delta, the
-essential part in the other."""
+ingress; a Sidecar's egress proxy. In both protocol variants; of test_edge.py, test_entries.py and
+test_credentials.py, which are delta, the essential part in the other."""
 import base64
 import hashlib
 import json
@@ -11,16 +11,19 @@ import subprocess
 
 import pytest
 
-import test_edge
+from edge import Edge, not_refused, obj, service
 from mesh import SERVICE_PORT, Workload
 from mesh_tls import make_cert, openssl, workload_id
+from servers import Backend, Http, Server
 # In the order in which they run.
 from test_edge import (  # noqa: F401  pylint: disable=unused-import
-    Edge, not_refused, obj, service, test_each_name_has_its_certificate,
-    test_a_certificate_changes_under_load, test_mutual_refuses_who_shows_no_certificate,
-    test_redirect_and_two_gateways_on_a_port, test_tls_is_passed_through_and_tcp_served,
-    test_services_by_name_and_on_a_unix_socket, test_a_missing_credential_holds_up_nobody)
-from servers import Backend, Http, Server
+    test_each_name_has_its_certificate, test_a_certificate_changes_under_load,
+    test_mutual_refuses_who_shows_no_certificate, test_redirect_and_two_gateways_on_a_port,
+    test_tls_is_passed_through_and_tcp_served)
+from test_entries import (  # noqa: F401  pylint: disable=unused-import
+    test_services_by_name_and_on_a_unix_socket)
+from test_credentials import (  # noqa: F401  pylint: disable=unused-import
+    test_a_missing_credential_holds_up_nobody)
 from test_policy_tls import Authority
 from util import wait_for
 
@@ -87,10 +90,9 @@ class World(Edge):
 
 
 def pytest_generate_tests(metafunc):
-    """Tests of test_edge.py ran there, with the other variant."""
+    """Tests of other files ran there, with the other variant."""
     if "edge" in metafunc.fixturenames:
-        metafunc.parametrize("edge", ["sotw"] if metafunc.module is not None and
-                             metafunc.function.__module__ == test_edge.__name__ else
+        metafunc.parametrize("edge", ["sotw"] if metafunc.function.__module__ != __name__ else
                              ["delta", "sotw"], indirect=True, scope="module")
 
 

@@ -1,15 +1,14 @@
 """TLS that a destination rule asks for, towards a real TLS server: what the server sees, and what the
 proxy refuses. First Envoys that read files themselves, then Envoys with an agent, in both protocol
 variants, where endpoints with and without a sidecar are mixed."""
-import http.server
 import json
 import ssl
-import threading
 
 import pytest
 
 from mesh import SERVICE_PORT, Mesh
 from mesh_tls import AgentEnvoy, TlsMesh, openssl, workload_id
+from servers import Http, Server, tls_context
 from util import write_atomic
 
 pytestmark = pytest.mark.usefixtures("healthy")
@@ -59,44 +58,25 @@ class Authority:
         return crl
 
 
-class Server:
-    """An HTTPS server that answers what it saw of the client's TLS."""
+class Https(Server):
+    """Answers what it saw of the client's TLS."""
 
     def __init__(self, ip, cert, key, client_ca=None):
         seen = {}
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
+        class Handler(Http):
+            def do_GET(self):  # pylint: disable=invalid-name
                 peer = self.connection.getpeercert() or {}
                 names = {k: v for rdn in peer.get("subject", ()) for k, v in rdn}
-                body = json.dumps({"sni": seen.get(self.connection), "client": names.get(
-                    "commonName"), "host": self.headers["host"]}).encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.answer(json.dumps({"sni": seen.get(self.connection), "client": names.get(
+                    "commonName"), "host": self.headers["host"]}).encode())
 
-            def log_message(self, *args):
-                pass
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(cert, key)
+        context = tls_context((cert, key))
         context.sni_callback = lambda sock, name, _: seen.__setitem__(sock, name)
         if client_ca:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(client_ca)
-        self.http = http.server.ThreadingHTTPServer((ip, 0), Handler)
-        self.http.daemon_threads = True
-        self.http.handle_error = lambda *args: None
-        self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
-        self.addr, self.port = ip, self.http.server_address[1]
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.http.shutdown()
-        self.http.server_close()
+        super().__init__((ip, 0), Handler, context)
 
 
 def objects(server, tls, host=HOST, **policy):
@@ -104,7 +84,7 @@ def objects(server, tls, host=HOST, **policy):
              "metadata": {"name": "api", "namespace": "default"},
              "spec": {"hosts": [host], "location": "MESH_EXTERNAL", "resolution": "STATIC",
                       "ports": [{"number": SERVICE_PORT, "name": "http", "protocol": "HTTP"}],
-                      "endpoints": [{"address": server.addr, "ports": {"http": server.port}}]}},
+                      "endpoints": [{"address": server.ip, "ports": {"http": server.port}}]}},
             {"apiVersion": API, "kind": "DestinationRule",
              "metadata": {"name": "api", "namespace": "default"},
              "spec": {"host": host, "trafficPolicy": {"tls": {
@@ -116,8 +96,8 @@ class Pki:
         self.ours, self.other = Authority(folder, "ours"), Authority(folder, "other")
         cert, key = self.ours.sign("server", f"DNS:{HOST}")
         self.server_cert = cert
-        self.plain = Server(net.ip(), cert, key)
-        self.strict = Server(net.ip(), cert, key, self.ours.cert)
+        self.plain = Https(net.ip(), cert, key)
+        self.strict = Https(net.ip(), cert, key, self.ours.cert)
         self.client = self.ours.sign("robin")
 
     def close(self):
