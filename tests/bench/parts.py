@@ -182,6 +182,9 @@ class Load:
         said = self.hear("change")
         return (said["p50_ns"] - at) / 1e9, (said["last_ns"] - at) / 1e9
 
+    def cpu(self):
+        return cpu_of(self.process.pid)
+
     def stop(self):
         self.say("quit")
         self.process.wait()
