@@ -179,10 +179,25 @@ static void not_there(const struct place *at, const struct pilot_patch *p)
 		*p->target ? p->target : "that the match could mean");
 }
 
+/* The network filter whose HTTP filters a patch means; "": of every connection manager. */
+static const char *manager(const struct pilot_patch *p)
+{
+	const Nw__EnvoyFilter__ListenerMatch *m = listener_match(p);
+	return m && m->filter_chain && m->filter_chain->filter
+		? mt_patch_filter_name(m->filter_chain->filter->name)
+		: "";
+}
+
 static void http_filters(
 	const struct place *at, const struct pilot_patch *p, Listener__FilterChain *c)
 {
 	struct pilot_job *j = at->j;
+	const char *wanted = manager(p);
+	if (*wanted && strcmp(wanted, hcm_name) != 0) {
+		pilot_job_note(
+			j, p->id, PILOT_NOTE_IGNORED, p->path, "%s has no HTTP filters", wanted);
+		return;
+	}
 	for (size_t i = 0; i < c->n_filters; i++) {
 		Hcm__HttpConnectionManager *m = open_hcm(j, c->filters[i]);
 		if (!m)
