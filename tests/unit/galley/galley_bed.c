@@ -119,6 +119,22 @@ void bed_close(struct bed *b)
 	nftw(b->folder, rm, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+static int64_t mono(const struct mt_clock *c)
+{
+	(void)c;
+	return mt_mono(&mt_clock_system);
+}
+
+/* A Galley that has no state says of an object that it is as old as its first reading. What it restarts
+ * with is the same only within one second, so that time stands still here. */
+static int64_t one_day(const struct mt_clock *c)
+{
+	(void)c;
+	return 1700000000 * MT_NS_PER_SEC;
+}
+
+static const struct mt_clock clock_of_store = { mono, one_day };
+
 void bed_galley_start(struct bed *b)
 {
 	struct mt_err err = { 0 };
@@ -127,7 +143,7 @@ void bed_galley_start(struct bed *b)
 	const char *addrs[] = { addr };
 
 	b->store = galley_store_new(b->loop,
-		&(struct galley_store_opts){ .clock = mt_loop_clock(b->loop),
+		&(struct galley_store_opts){ .clock = &clock_of_store,
 			.max_objects = 100000,
 			.validate = on_validate,
 			.changed = on_changed,
