@@ -271,7 +271,7 @@ def test_rejections_are_counted(page, mesh):
              what="all is well again")
 
 
-def test_what_rules_come_to_is_counted(mesh):
+def test_what_rules_come_to_is_counted(page, mesh):
     """A destination in force whose service, or its port, has gone."""
     def entry(host, port=SERVICE_PORT):
         return {"apiVersion": "networking.istio.io/v1alpha3", "kind": "ServiceEntry",
@@ -291,15 +291,11 @@ def test_what_rules_come_to_is_counted(mesh):
         {"match": [{"uri": {"exact": "/a"}}], "route": [route(web)]},
         {"match": [{"uri": {"exact": "/b"}}], "route": [route(raw)]},
         {"route": [to("v1")]}])]
-    def in_force():
-        o = http_request(mesh.monitor["pilot"], "/debug/status?kind=VirtualService&ns=default"
-                         "&name=reviews").json()["objects"][0]
-        return o["inForce"] if o["state"] == "in force" else 0
-    before = in_force()
-    assert before and counts() == (0, 0)
+    wait_for(lambda: counts() == (0, 0), what="nothing is amiss")
     mesh.apply("outside", [entry(web), entry(raw)])
     mesh.apply("rules", [RULES[0], *rules])
-    wait_for(lambda: in_force() > before, what="the new generation of the rule is in force")
+    wait_for(lambda: '"/a"' in json.dumps(page("config_dump?proxyID=client-v1.default")),
+             what="the rule is in force")
     mesh.apply("outside", [entry(raw, 9999)])
     wait_for(lambda: counts() == (1, 1), what="a service and a port went")
     mesh.apply("rules", RULES)
