@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/answer.h"
 #include "agent/bootstrap.h"
 #include "agent/probe.h"
 #include "agent/secret_name.h"
@@ -119,13 +120,6 @@ static void refresh_credentials(struct agent_report *r)
 
 /* ---- calls ---- */
 
-struct answer {
-	struct agent_report *r;
-	int status;
-	size_t n;
-	uint8_t bytes[];
-};
-
 static void send_report(struct agent_report *r);
 
 static void take_group(struct agent_report *r, const uint8_t *p, size_t n)
@@ -149,8 +143,8 @@ static void take_group(struct agent_report *r, const uint8_t *p, size_t n)
 
 static void run_answer(void *arg)
 {
-	struct answer *w = arg;
-	struct agent_report *r = w->r;
+	struct agent_answer *w = arg;
+	struct agent_report *r = w->owner;
 
 	r->calling = false;
 	if (!r->stopped && w->status == 0) {
@@ -173,16 +167,8 @@ static void run_answer(void *arg)
 static void on_done(void *ctx, int status, const char *msg, const void *p, size_t n)
 {
 	struct agent_report *r = ctx;
-	const void *from = status == 0 ? p : msg;
-	size_t len = status == 0 ? n : msg ? strlen(msg) : 0;
-	struct answer *w = mt_alloc(sizeof(*w) + len + 1);
 
-	w->r = r;
-	w->status = status;
-	w->n = len;
-	if (len)
-		memcpy(w->bytes, from, len);
-	mt_loop_post(r->o.loop, run_answer, w);
+	mt_loop_post(r->o.loop, run_answer, agent_answer_new(r, status, msg, p, n));
 }
 
 static void send_report(struct agent_report *r)

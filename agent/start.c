@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "agent/answer.h"
 #include "common/base/cidr.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -99,17 +100,10 @@ static bool may_pass(int status)
 		status == INTERNAL || status == UNAVAILABLE;
 }
 
-struct answer {
-	struct agent_start *s;
-	int status;
-	size_t n;
-	uint8_t bytes[];
-};
-
 static void run_answer(void *arg)
 {
-	struct answer *w = arg;
-	struct agent_start *s = w->s;
+	struct agent_answer *w = arg;
+	struct agent_start *s = w->owner;
 	struct mt_err err = { 0 };
 
 	if (s->stopped || s->done) {
@@ -136,16 +130,8 @@ static void run_answer(void *arg)
 static void on_done(void *ctx, int status, const char *msg, const void *p, size_t n)
 {
 	struct agent_start *s = ctx;
-	const void *from = status == 0 ? p : msg;
-	size_t len = status == 0 ? n : msg ? strlen(msg) : 0;
-	struct answer *w = mt_alloc(sizeof(*w) + len + 1);
 
-	w->s = s;
-	w->status = status;
-	w->n = len;
-	if (len)
-		memcpy(w->bytes, from, len);
-	mt_loop_post(s->o.report.loop, run_answer, w);
+	mt_loop_post(s->o.report.loop, run_answer, agent_answer_new(s, status, msg, p, n));
 }
 
 static void ask(struct agent_start *s)

@@ -176,7 +176,7 @@ static void index_secrets(struct pilot_index *ix)
 	ix->secrets = k.v;
 }
 
-void pilot_index_labels(struct pilot_index *ix)
+void pilot_index_keys(struct pilot_index *ix)
 {
 	index_secrets(ix);
 

@@ -194,7 +194,7 @@ void pilot_index_mesh(struct pilot_index *ix, const struct pilot_world_in *in);
 void pilot_mesh_notes(struct pilot_index *ix); /* fields that are set and have no effect here */
 void pilot_index_rules(struct pilot_index *ix, const struct pilot_world_in *in);
 void pilot_index_destinations(struct pilot_index *ix, const struct pilot_world_in *in);
-void pilot_index_labels(struct pilot_index *ix);
+void pilot_index_keys(struct pilot_index *ix);
 void pilot_index_delegates(struct pilot_index *ix); /* fills in http and hash of ix->vss */
 /* Configs of one type, oldest first, in the arena. */
 size_t pilot_index_of_type(struct pilot_index *ix, const struct pilot_world_in *in,

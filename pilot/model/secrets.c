@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/strs.h"
+#include "pilot/model/host.h"
 #include "pilot/model/service.h"
 
 static void tell(pilot_secret_fn fn, void *ctx, const char *name, const char *suffix)
@@ -80,12 +81,7 @@ static bool rule_concerns(const struct pilot_proxy *p, const Nw__DestinationRule
 	const Istype__WorkloadSelector *s = r->workload_selector;
 	if (s && (strcmp(p->ns, ns) != 0 || !selected(p, s->match_labels, s->n_match_labels)))
 		return false;
-	for (size_t i = 0; i < r->n_export_to; i++) {
-		const char *to = r->export_to[i];
-		if (strcmp(to, "*") == 0 || strcmp(p->ns, strcmp(to, ".") == 0 ? ns : to) == 0)
-			return true;
-	}
-	return !r->n_export_to;
+	return pilot_exported((const char *const *)r->export_to, r->n_export_to, ns, p->ns);
 }
 
 bool pilot_proxy_concerned(const struct pilot_proxy *p, const struct mt_object *o)

@@ -106,7 +106,7 @@ static struct pilot_index *index_build(const struct pilot_world_in *in, struct s
 	}
 	note_services(ix);
 	pilot_index_rules(ix, in);
-	pilot_index_labels(ix);
+	pilot_index_keys(ix);
 	return ix;
 }
 
