@@ -6,6 +6,7 @@ import tempfile
 
 import pytest
 
+from edge import Edge
 from util import APPS, Net, Process, http_request, wait_for
 
 
@@ -47,6 +48,14 @@ def variant(request, tmp, apps):
     apps.tmp = tmp / request.param
     apps.tmp.mkdir()
     return request.param
+
+
+@pytest.fixture(scope="module")
+def edge(net, tmp, apps):
+    """A gateway with services behind it (edge.py)."""
+    e = Edge(net, tmp, apps)
+    yield e
+    e.stop()
 
 
 @pytest.fixture

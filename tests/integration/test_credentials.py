@@ -8,20 +8,13 @@ import subprocess
 import pytest
 import yaml
 
-from edge import Edge, app_of, not_refused, obj, service
+from edge import app_of, not_refused, obj, service
 from mesh import load
 from mesh_tls import make_cert
 from servers import Server, tls_context
 from util import BIN, http_request, wait_for
 
 pytestmark = pytest.mark.usefixtures("healthy")
-
-
-@pytest.fixture(scope="module")
-def edge(net, tmp, apps):
-    e = Edge(net, tmp, apps)
-    yield e
-    e.stop()
 
 
 def test_a_missing_credential_holds_up_nobody(edge):

@@ -6,19 +6,12 @@ import threading
 
 import pytest
 
-from edge import Edge, app_of, not_refused, obj, service
+from edge import app_of, not_refused, obj, service
 from mesh_tls import make_ca, make_cert
 from servers import Backend
 from util import http_request, wait_for
 
 pytestmark = pytest.mark.usefixtures("healthy")
-
-
-@pytest.fixture(scope="module")
-def edge(net, tmp, apps):
-    e = Edge(net, tmp, apps)
-    yield e
-    e.stop()
 
 
 def test_each_name_has_its_certificate(edge):

@@ -2,19 +2,12 @@
 group; what of them a Sidecar lets a proxy know. With identities, seen at the backends."""
 import pytest
 
-from edge import Edge, obj, service
+from edge import obj, service
 from mesh import SERVICE_PORT, load
 from servers import Backend
 from util import wait_for
 
 pytestmark = pytest.mark.usefixtures("healthy")
-
-
-@pytest.fixture(scope="module")
-def edge(net, tmp, apps):
-    e = Edge(net, tmp, apps)
-    yield e
-    e.stop()
 
 
 def test_services_by_name_and_on_a_unix_socket(edge):
