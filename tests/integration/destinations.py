@@ -83,8 +83,8 @@ class World(BaseWorld):
                           for ip, port in at]})
 
     def rules(self, *objects, web="abcd", db=()):
-        self.mesh.apply("rules", [self.service("web", *(self.web[n] for n in web)),
-                                  self.service("db", *db, protocol="TCP"), *objects])
+        super().rules(self.service("web", *(self.web[n] for n in web)),
+                      self.service("db", *db, protocol="TCP"), *objects)
 
     def get(self, name="web", path="/", **kw):
         return self.client.get(host_of(name), path, **kw)

@@ -14,6 +14,7 @@ admin on 15000); nothing is captured. With grpc=True there is a gRPC application
 import json
 import pathlib
 import re
+import subprocess
 import sys
 
 import yaml
@@ -333,6 +334,7 @@ class Mesh:
         self.workloads, self.gateways, self.tcp_targets = [], [], {}
         self.daemons = {n: self.daemon(n) for n in self.DAEMONS}
         self.nacks_seen = {}
+        self.marks = 0
 
     def make_envoy(self, w, admin):
         """An Envoy (not started) for a workload or gateway."""
@@ -397,6 +399,24 @@ class Mesh:
         if not isinstance(text, str):
             text = yaml.safe_dump_all(text, sort_keys=False)
         write_atomic(self.config / f"{name}.yaml", text)
+
+    def apply_live(self, name, objects, timeout=20):
+        """As apply; returns once all of it is in force on every proxy, and what the file held before
+        is not. The mark makes each text another one: what proxies are to do it leaves alone."""
+        self.marks += 1
+        mark = {"tests.example/mark": str(self.marks)}
+        marked = [{**o, "metadata": {**o["metadata"], "annotations": {
+            **o["metadata"].get("annotations", {}), **mark}}} for o in objects]
+        self.apply(name, marked)
+        self.wait_live(self.config / f"{name}.yaml", timeout)
+
+    def wait_live(self, file, timeout=20):
+        """Until all that a file says is in force on every proxy: `meltemi wait`."""
+        r = subprocess.run([BIN / "meltemi", "wait", "-f", file, "--timeout", f"{timeout}s",
+                            "--pilot", f"http://{self.monitor['pilot']}"], text=True, check=False,
+                           timeout=timeout + 30, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if r.returncode:
+            raise Timeout(f"not in force within {timeout} s:\n{r.stdout[-3000:]}")
 
     def remove(self, name):
         (self.config / f"{name}.yaml").unlink()

@@ -14,8 +14,9 @@ class BaseWorld:
         """After each test, before the mesh is looked at."""
 
     def rules(self, *objects, until=None, what="", timeout=10):
-        """These rules and no others; what `until` says once that is true."""
-        self.mesh.apply("rules", list(objects))
+        """These rules and no others, in force on every proxy; then what `until` says once that is
+        true."""
+        self.mesh.apply_live("rules", list(objects))
         return self.mesh.eventually(until, timeout, what) if until else None
 
     def stop(self):
