@@ -1,6 +1,7 @@
 /* wait: until what files say is in force on every proxy, or the reason why it is not.
  *
- * Pilot is asked again and again. An object is there when its newest generation has the content of the
+ * Pilot is asked again and again: soon at first, since most changes take a few milliseconds, then less
+ * often. An object is there when its newest generation has the content of the
  * file, is the one in force, and no proxy is behind. One that a proxy refused will not come by waiting:
  * that ends it at once. What of it has no effect, and why, is said below it and is nothing to wait for.
  * Kinds that Pilot does not read are not its business. */
@@ -15,6 +16,10 @@
 #include "ctl/ctl.h"
 #include "ctl/objects.h"
 #include "ctl/status.h"
+#include "ctl/wait.h"
+
+#define FIRST_PAUSE (10 * MT_NS_PER_MS)
+#define LONGEST_PAUSE (200 * MT_NS_PER_MS)
 
 struct wait_options {
 #define OPT MT_OPT_MEMBER
@@ -77,12 +82,19 @@ static enum answer look_all(json_t *page, const struct mt_objects *objs, char **
 	return worst;
 }
 
+int64_t ctl_wait_pause_ns(unsigned n, int64_t left_ns)
+{
+	int64_t pause = FIRST_PAUSE << MT_MIN(n, 8u);
+
+	return MT_MAX(0, MT_MIN(MT_MIN(pause, LONGEST_PAUSE), left_ns));
+}
+
 static int wait_for(const struct wait_options *v, const struct mt_objects *objs, char **lines)
 {
 	const struct mt_object *one = objs->n == 1 ? objs->v[0] : NULL;
 	int64_t end = mt_mono(&mt_clock_system) + v->timeout;
 
-	for (;;) {
+	for (unsigned n = 0;; n++) {
 		json_t *page = NULL;
 		struct mt_err err = { 0 };
 		int r = ctl_status_get(v->pilot, one ? one->kind->kind : NULL, one ? one->ns : "",
@@ -91,9 +103,10 @@ static int wait_for(const struct wait_options *v, const struct mt_objects *objs,
 		json_decref(page);
 		if (a == THERE || a == NEVER)
 			return a == THERE ? 0 : 1;
-		if (mt_mono(&mt_clock_system) >= end)
+		int64_t left = end - mt_mono(&mt_clock_system);
+		if (left <= 0)
 			return r < 0 ? ctl_fail("wait", &err) : 1;
-		nanosleep(&(struct timespec){ .tv_nsec = 100 * MT_NS_PER_MS }, NULL);
+		nanosleep(&(struct timespec){ .tv_nsec = ctl_wait_pause_ns(n, left) }, NULL);
 	}
 }
 
