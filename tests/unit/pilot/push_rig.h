@@ -46,7 +46,8 @@ static inline void *run_loop(void *arg)
 	return NULL;
 }
 
-static inline struct rig *rig_new(void)
+/* o: of the discovery server; what the rig itself is about is filled in. */
+static inline struct rig *rig_with(const struct mt_xds_server_opts *o)
 {
 	struct rig *r = MT_NEW(struct rig);
 	struct mt_rpc_method methods[2];
@@ -57,11 +58,13 @@ static inline struct rig *rig_new(void)
 	r->metrics = mt_metrics_new(rows, MT_ARRAY_SIZE(rows));
 	r->env = mt_rpc_env_new(2);
 	r->push = push_new(r->loop, r->metrics, 3);
-	r->xds = mt_xds_server_new(r->loop,
-		&(struct mt_xds_server_opts){ .types = push_types,
-			.ntypes = PUSH_TYPES,
-			.app = &push_app,
-			.ctx = r->push });
+	struct mt_xds_server_opts xds = *o;
+	xds.types = push_types;
+	xds.ntypes = PUSH_TYPES;
+	xds.app = &push_app;
+	xds.ctx = r->push;
+	xds.measure = push_measure;
+	r->xds = mt_xds_server_new(r->loop, &xds);
 	mt_xds_server_methods(r->xds, methods);
 	if (mt_rpc_server_start(r->env, &(struct mt_rpc_server_opts){ 0 }, &addr, 1, methods, 2,
 		    &r->rpc, &err) < 0)
@@ -73,6 +76,11 @@ static inline struct rig *rig_new(void)
 		ck_abort_msg("%s", err.msg);
 	pthread_create(&r->thread, NULL, run_loop, r->loop);
 	return r;
+}
+
+static inline struct rig *rig_new(void)
+{
+	return rig_with(&(struct mt_xds_server_opts){ 0 });
 }
 
 static inline void rig_free(struct rig *r)
