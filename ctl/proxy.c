@@ -105,27 +105,55 @@ static int output(json_t *j, const char *format)
 	return 0;
 }
 
+/* All, or the one that is named (as it is shown, or by its node id). */
+static int status(const struct proxy_options *v, const char *proxy, struct mt_err *err)
+{
+	json_t *all = NULL, *p;
+	size_t i;
+	MT_AUTO(mt_strfreep) char *url = mt_asprintf("%s/debug/syncz", v->pilot);
+	int r = ctl_http_where(ctl_http_json("GET", url, &all, err), "Pilot", "--pilot", err);
+
+	if (r == 0 && proxy) {
+		json_t *one = json_array();
+		json_array_foreach(all, i, p)
+		{
+			if (strcmp(text(p, "proxy"), proxy) == 0 ||
+				strcmp(text(p, "node"), proxy) == 0)
+				json_array_append(one, p);
+		}
+		json_decref(all);
+		all = one;
+		if (!json_array_size(all))
+			r = mt_fail(err, MT_NOT_FOUND, proxy,
+				"no proxy of this name is connected to this Pilot");
+	}
+	if (r == 0 && output(all, v->output))
+		print_status(all);
+	json_decref(all);
+	return r;
+}
+
 int ctl_proxy_status(int argc, char **argv)
 {
 	struct proxy_options v = { 0 };
 	struct mt_options *o = NULL;
 	struct mt_err err = { 0 };
-	json_t *all = NULL;
+	const char *const *rest;
 	int r = parse("proxy-status",
-		"meltemi proxy-status: what each proxy was sent and acknowledged", &v, argc, argv,
-		&o);
+		"meltemi proxy-status [PROXY]: what each proxy, or this one, was sent and acknowledged",
+		&v, argc, argv, &o);
 
 	if (r < 0)
 		return r == MT_CANCELLED ? 0 : 2;
-	MT_AUTO(mt_strfreep) char *url = mt_asprintf("%s/debug/syncz", v.pilot);
-	r = ctl_http_where(ctl_http_json("GET", url, &all, &err), "Pilot", "--pilot", &err);
-	if (r < 0)
-		r = -ctl_fail("proxy-status", &err);
-	else if (output(all, v.output))
-		print_status(all);
-	json_decref(all);
+	size_t n = mt_options_rest(o, &rest);
+	if (n > 1) {
+		fprintf(stderr, "meltemi proxy-status: %s: not expected\n", rest[1]);
+		r = 2;
+	} else if (status(&v, n ? rest[0] : NULL, &err) < 0) {
+		r = ctl_fail("proxy-status", &err);
+	}
 	mt_options_free(o);
-	return r < 0 ? 1 : 0;
+	return r;
 }
 
 /* ---- proxy-config ---- */

@@ -4,6 +4,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "pilot/notes.h"
+#include "pilot/page/page.h"
 #include "pilot/push/reach.h"
 
 struct ask {
@@ -95,15 +96,10 @@ static const char *given(const char *s)
 static void page(void *ctx, struct mt_http_req *req)
 {
 	const struct pilot *p = ctx;
-	const char *kind = given(mt_http_query(req, "kind"));
-	const struct mt_kind *k = kind ? mt_kind_by_name(kind) : NULL;
-	struct mt_err err;
+	const struct mt_kind *k;
 
-	if (kind && !k) {
-		mt_fail(&err, MT_NOT_FOUND, "kind", "no kind is called %s", kind);
-		mt_http_reply_err(req, &err);
+	if (!page_kind_if(req, &k))
 		return;
-	}
 	struct ask a = { .kind = k ? k->kind : NULL,
 		.ns = given(mt_http_query(req, "ns")),
 		.name = given(mt_http_query(req, "name")),

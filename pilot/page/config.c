@@ -1,6 +1,5 @@
 /* What is in force: configz, authenticationz, push_status. */
 #include <string.h>
-#include <strings.h>
 
 #include "common/base/vec.h"
 #include "common/schema/decode.h"
@@ -35,12 +34,13 @@ static json_t *make_config(struct page_work *w)
 void pilot_page_configz(void *ctx, struct mt_http_req *r)
 {
 	struct pilot *p = ctx;
-	const char *kind = mt_http_query(r, "kind");
-	struct page_work *w = page_work_new(p, r, make_config);
+	const struct mt_kind *kind;
 
+	if (!page_kind_if(r, &kind))
+		return;
+	struct page_work *w = page_work_new(p, r, make_config);
 	for (int k = 0; p->feed && k < MT_KIND_N; k++)
-		if (!kind || strcasecmp(kind, mt_kinds[k].kind) == 0 ||
-			strcasecmp(kind, mt_kinds[k].plural) == 0)
+		if (!kind || kind->id == (enum mt_kind_id)k)
 			mt_feed_each(p->feed, (enum mt_kind_id)k, add_object, w);
 	page_work_run(w, p->loop);
 }

@@ -72,6 +72,9 @@ json_t *page_make_parts(struct page_work *w); /* a make: the parts */
 const struct push_proxy *page_proxy(const struct pilot *p, struct mt_http_req *r);
 /* The same, but *ret is NULL when the query names none. false: it has been answered. */
 bool page_proxy_if(const struct pilot *p, struct mt_http_req *r, const struct push_proxy **ret);
+/* The kind that ?kind= names, singular or plural in any case; *ret is NULL when the query names none.
+ * false: it has been answered. */
+bool page_kind_if(struct mt_http_req *r, const struct mt_kind **ret);
 json_t *page_proxy_json(const struct pilot *p, const struct push_proxy *x);
 
 /* The pages themselves; ctx is the struct pilot. pages.c lists them. */

@@ -11,6 +11,19 @@ static const struct {
 #undef PAGE
 };
 
+bool page_kind_if(struct mt_http_req *r, const struct mt_kind **ret)
+{
+	const char *kind = mt_http_query(r, "kind");
+	struct mt_err err;
+
+	*ret = kind && *kind ? mt_kind_by_name(kind) : NULL;
+	if (*ret || !kind || !*kind)
+		return true;
+	mt_fail(&err, MT_NOT_FOUND, "kind", "no kind is called \"%s\"", kind);
+	mt_http_reply_err(r, &err);
+	return false;
+}
+
 int pilot_pages_start(struct mt_daemon *d, void *self, struct mt_err *err)
 {
 	struct pilot *p = self;

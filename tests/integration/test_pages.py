@@ -120,6 +120,22 @@ def test_proxy_config_names_objects(mesh, kind, line, objects):
     assert all(o["kind"] and o["name"] and o["source"] for o in some) and some
 
 
+def test_proxy_status_of_one(mesh):
+    def status(*args):
+        return subprocess.run([BIN / "meltemi", "proxy-status", *args, "--pilot",
+                               f"http://{mesh.monitor['pilot']}"],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=20, check=False)
+    assert len(status().stdout.splitlines()) == 4
+    for name in ("client-v1.default", mesh.workloads[0].node["id"]):
+        shown = status(name).stdout.splitlines()
+        assert len(shown) == 2 and shown[1].startswith("client-v1.default "), shown
+    assert len(json.loads(status("client-v1.default", "-o", "json").stdout)) == 1
+    nobody = status("nobody.default")
+    assert nobody.returncode == 1 and "nobody.default: no proxy of this name" in nobody.stdout
+    assert status("client-v1.default", "reviews-v1.default").returncode == 2
+
+
 def test_pages_of_services(page, mesh):
     host = f"reviews.default.{DOMAIN}"
     service = page(f"registryz?host={host}")
@@ -162,6 +178,9 @@ def test_config_and_authentication(page, mesh):
     kinds = {o["kind"] for o in page("configz")}
     assert {"ServiceEntry", "Sidecar", "VirtualService", "DestinationRule"} <= kinds
     assert {o["kind"] for o in page("configz?kind=destinationrules")} == {"DestinationRule"}
+    assert {o["kind"] for o in page("configz?kind=")} == kinds
+    for name in ("configz", "status"):
+        page(f"{name}?kind=destinationruls", status=404)
     strict = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "DestinationRule",
               "metadata": {"name": "client", "namespace": "default"},
               "spec": {"host": "client", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}}
