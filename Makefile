@@ -123,7 +123,7 @@ $(B)/lib/lib$(1).a: $(call objs,$(2)) $(3)
 	$$(Q)mkdir -p $$(@D) && rm -f $$@ && $$(AR) rcsDT $$@ $$^
 endef
 
-# program NAME,SOURCES,LIBRARIES: build/bin/NAME, part of `all` when its sources exist
+# program NAME,SOURCES,LIBRARIES,FLAGS OF MORE: build/bin/NAME, part of `all` when its sources exist
 BINS :=
 define program
 ALL_SRC += $(2)
@@ -133,7 +133,7 @@ endif
 $(B)/bin/$(1): $(call objs,$(2)) $(3)
 	$$(call say,LD,$$@)
 	$$(Q)mkdir -p $$(@D) && $$(CC) $$(LINKFLAGS) -o $$@ $(call objs,$(2)) \
-		-Wl,--start-group $(3) -Wl,--end-group $$(LIBS)
+		-Wl,--start-group $(3) -Wl,--end-group $$(LIBS) $(4)
 endef
 
 include common/module.mk galley/module.mk pilot/module.mk citadel/module.mk mixer/module.mk

@@ -65,10 +65,12 @@ $(eval $(call library,apps,$(APPS_HELP_SRC)))
 $(foreach t,$(APPS_SRC),$(eval $(call program,apps/$(basename $(notdir $(t))),$(t),$(LIB_apps))))
 
 # Benchmark programs: tests/bench/<name>.c or tests/bench/<name>/*.c, into build/bin/bench.
+BENCH_LIBS_xds_load := -lnghttp2
 BENCH_NAMES := $(sort $(basename $(notdir $(wildcard tests/bench/*.c))) \
 	$(foreach d,$(wildcard tests/bench/*/),$(if $(wildcard $(d)*.c),$(notdir $(d:/=)))))
 $(foreach n,$(BENCH_NAMES),$(eval $(call program,bench/$(n), \
-	$(wildcard tests/bench/$(n).c tests/bench/$(n)/*.c),$(LIB_unit) $(LIB_meltemi))))
+	$(wildcard tests/bench/$(n).c tests/bench/$(n)/*.c),$(LIB_unit) $(LIB_meltemi), \
+	$(BENCH_LIBS_$(n)))))
 bench: deps
 	+@$(MAKE) --no-print-directory all
 	@exec tests/bench/run $(BENCH)

@@ -135,6 +135,15 @@ class Daemon:
     def cpu(self):
         return cpu_of(self.process.pid)
 
+    def settle(self, seconds=60):
+        """Until it works on nothing: the acknowledgements of one change are no part of the next."""
+        end = time.monotonic() + seconds
+        busy = True
+        while busy and time.monotonic() < end:
+            before = self.cpu()
+            time.sleep(0.1)
+            busy = self.cpu() - before > 0.015
+
     def memory(self, key):
         return memory_of(self.process.pid, key)
 
@@ -175,7 +184,7 @@ class Load:
         self.process.stdin.flush()
 
     def change(self, kind, count, act):
-        """Seconds from the write to the median and to the last acknowledgement."""
+        """Seconds from the write to the median proxy and to the last."""
         self.say(f"expect {kind} {count} 30")
         self.hear("armed")
         at = act()

@@ -10,6 +10,7 @@
 #include "common/base/hash.h"
 #include "common/base/strs.h"
 #include "tests/unit/xds/fake_state.h"
+#include "tests/unit/xds/fake_wire.h"
 
 enum { WAIT_SECONDS = 20 };
 
@@ -63,16 +64,10 @@ static void follow(struct fake_envoy *e, int type, const struct fake_tstate *lea
 	struct fake_tstate *t = &e->t[type];
 	fake_names want = { 0 }, add = { 0 }, del = { 0 };
 	fake_refers(leader, &want);
-	mt_vec_each (&want, n) {
-		if (!fake_names_has(&t->names, *n))
-			mt_vec_push(&add, *n);
-	}
-	mt_vec_each (&t->names, n) {
-		if (!fake_names_has(&want, *n)) {
-			mt_vec_push(&del, *n);
-			fake_held_del(t, *n);
-			fake_names_del(&e->warming, *n);
-		}
+	fake_names_differ(&t->names, &want, &add, &del);
+	mt_vec_each (&del, n) {
+		fake_held_del(t, *n);
+		fake_names_del(&e->warming, *n);
 	}
 	mt_vec_clear(&t->names);
 	t->names = want;
@@ -157,7 +152,7 @@ static void react(struct fake_envoy *e, const struct fake_parsed *p)
 		clusters_warm(e);
 		break;
 	case FAKE_EDS:
-		for (size_t i = 0; i < p->r.n; i++)
+		for (size_t i = p->r.n; i--;) /* from the end: nothing moves */
 			fake_names_del(&e->warming, p->res[i]->name);
 		acknowledge(e, FAKE_EDS);
 		if (e->t[FAKE_CDS].withheld)
@@ -185,22 +180,24 @@ static void react(struct fake_envoy *e, const struct fake_parsed *p)
 
 /* ---- the stream ---- */
 
-static void flush(struct fake_envoy *e, struct mt_rpc_stream *s)
+static bool next_queued(struct fake_envoy *e, struct mt_buf *ret)
 {
-	if (mt_rpc_stream_sending(s))
-		return;
-	struct mt_buf b = { 0 };
 	pthread_mutex_lock(&e->mu);
 	bool any = e->queue.n > 0;
 	if (any) {
-		b = e->queue.v[0];
-		memmove(e->queue.v, e->queue.v + 1, --e->queue.n * sizeof(b));
+		*ret = e->queue.v[0];
+		memmove(e->queue.v, e->queue.v + 1, --e->queue.n * sizeof(*ret));
 	}
 	pthread_mutex_unlock(&e->mu);
-	if (any) {
-		mt_slice msg = mt_slice_copy(mt_buf_str(&b), b.n);
+	return any;
+}
+
+static void flush(struct fake_envoy *e, void *s)
+{
+	struct mt_buf b = { 0 };
+	while (!e->wire->busy(s) && next_queued(e, &b)) {
+		e->wire->send(s, mt_buf_str(&b), b.n);
 		mt_buf_clear(&b);
-		mt_rpc_stream_send(s, &msg, 1);
 	}
 }
 
@@ -225,9 +222,8 @@ static const char *said_twice(const struct fake_response *r, struct mt_arena *a)
 	return NULL;
 }
 
-static void on_message(struct mt_rpc_stream *s, const void *bytes, size_t n)
+void fake_on_message(struct fake_envoy *e, void *s, const void *bytes, size_t n)
 {
-	struct fake_envoy *e = mt_rpc_stream_user(s);
 	MT_AUTO(mt_arena_freep) struct mt_arena *a = mt_arena_new(0);
 	struct fake_parsed p;
 	if (!fake_parse(e, bytes, n, a, &p))
@@ -257,26 +253,24 @@ static void on_message(struct mt_rpc_stream *s, const void *bytes, size_t n)
 		e->o.event(e->o.ctx, e, &p.r);
 }
 
-static void on_sent(struct mt_rpc_stream *s)
+void fake_on_sent(struct fake_envoy *e, void *s)
 {
-	flush(mt_rpc_stream_user(s), s);
+	flush(e, s);
 }
 
-static void on_wake(struct mt_rpc_stream *s)
+void fake_on_wake(struct fake_envoy *e, void *s)
 {
-	struct fake_envoy *e = mt_rpc_stream_user(s);
 	pthread_mutex_lock(&e->mu);
 	bool cancel = e->cancel;
 	pthread_mutex_unlock(&e->mu);
 	if (cancel)
-		mt_rpc_stream_cancel(s);
+		e->wire->cancel(s);
 	else
 		flush(e, s);
 }
 
-static void on_close(struct mt_rpc_stream *s, int status, const char *msg)
+void fake_on_close(struct fake_envoy *e, int status, const char *msg)
 {
-	struct fake_envoy *e = mt_rpc_stream_user(s);
 	if (e->o.closed)
 		e->o.closed(e->o.ctx, e, status, msg);
 	pthread_mutex_lock(&e->mu);
@@ -288,13 +282,6 @@ static void on_close(struct mt_rpc_stream *s, int status, const char *msg)
 	pthread_mutex_unlock(&e->mu);
 	envoy_unref(e);
 }
-
-static const struct mt_rpc_ops ops = {
-	.message = on_message,
-	.sent = on_sent,
-	.wake = on_wake,
-	.close = on_close,
-};
 
 /* ---- from outside ---- */
 
@@ -334,12 +321,12 @@ void fake_envoy_connect(struct fake_envoy *e)
 		first_requests(e);
 	pthread_mutex_unlock(&e->mu);
 	mt_ref_get(&e->ref);
-	struct mt_rpc_stream *s = mt_rpc_call(e->o.channel, path, &ops, e, 0, NULL, 0);
-	struct mt_rpc_stream *old = e->stream;
+	void *s = e->wire->open(e->wire_ctx, path, e);
+	void *old = e->stream;
 	e->stream = s;
 	if (old)
-		mt_rpc_stream_unref(old);
-	mt_rpc_stream_wake(s);
+		e->wire->drop(old);
+	e->wire->wake(s);
 }
 
 struct fake_envoy *fake_envoy_new(const struct fake_opts *o)
@@ -347,6 +334,8 @@ struct fake_envoy *fake_envoy_new(const struct fake_opts *o)
 	struct fake_envoy *e = MT_NEW(struct fake_envoy);
 	mt_ref_init(&e->ref);
 	e->o = *o;
+	e->wire = o->wire ? o->wire : &fake_wire_rpc;
+	e->wire_ctx = o->wire ? o->wire_ctx : o->channel;
 	pthread_mutex_init(&e->mu, NULL);
 	pthread_cond_init(&e->changed, NULL);
 	fake_envoy_connect(e);
@@ -358,7 +347,7 @@ void fake_envoy_disconnect(struct fake_envoy *e)
 	pthread_mutex_lock(&e->mu);
 	e->cancel = true;
 	pthread_mutex_unlock(&e->mu);
-	mt_rpc_stream_wake(e->stream);
+	e->wire->wake(e->stream);
 	pthread_mutex_lock(&e->mu);
 	while (e->open)
 		pthread_cond_wait(&e->changed, &e->mu);
@@ -370,7 +359,7 @@ void fake_envoy_free(struct fake_envoy *e)
 	if (!e)
 		return;
 	fake_envoy_disconnect(e);
-	mt_rpc_stream_unref(e->stream);
+	e->wire->drop(e->stream);
 	envoy_unref(e);
 }
 
@@ -381,7 +370,7 @@ void fake_send_raw(struct fake_envoy *e, const void *p, size_t n)
 	pthread_mutex_lock(&e->mu);
 	mt_vec_push(&e->queue, b);
 	pthread_mutex_unlock(&e->mu);
-	mt_rpc_stream_wake(e->stream);
+	e->wire->wake(e->stream);
 }
 
 void fake_send(struct fake_envoy *e, const struct fake_request *r)
@@ -389,7 +378,7 @@ void fake_send(struct fake_envoy *e, const struct fake_request *r)
 	pthread_mutex_lock(&e->mu);
 	fake_ask(e, r, false);
 	pthread_mutex_unlock(&e->mu);
-	mt_rpc_stream_wake(e->stream);
+	e->wire->wake(e->stream);
 }
 
 /* ---- looking at it ---- */

@@ -17,6 +17,7 @@ extern const char *const fake_type_url[FAKE_TYPES];
 extern const char *const fake_type_name[FAKE_TYPES]; /* "CDS" */
 
 struct fake_envoy;
+struct fake_wire; /* fake_wire.h */
 
 struct fake_response {
 	int type;
@@ -30,6 +31,8 @@ struct fake_response {
 
 struct fake_opts {
 	struct mt_rpc_channel *channel;
+	const struct fake_wire *wire; /* NULL: gRPC core, over channel */
+	void *wire_ctx;
 	bool delta;
 	const char *id;   /* of the node */
 	const void *node; /* packed Node; NULL: one with just the id */

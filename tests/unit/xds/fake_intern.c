@@ -19,21 +19,27 @@ struct known {
 	struct fake_resource r;
 };
 
-static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
+/* Nearly everything has been seen before: thousands read, one writes. */
+static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
 static struct text *texts;
 static struct known *resources;
 
 const char *fake_intern(struct mt_view v)
 {
 	struct text *t;
-	pthread_mutex_lock(&mu);
+	pthread_rwlock_rdlock(&lock);
+	HASH_FIND(hh, texts, v.p, v.n, t);
+	pthread_rwlock_unlock(&lock);
+	if (t)
+		return t->s;
+	pthread_rwlock_wrlock(&lock);
 	HASH_FIND(hh, texts, v.p, v.n, t);
 	if (!t) {
 		t = mt_alloc(sizeof(*t) + v.n + 1);
 		memcpy(t->s, v.p, v.n);
 		HASH_ADD_KEYPTR(hh, texts, t->s, v.n, t);
 	}
-	pthread_mutex_unlock(&mu);
+	pthread_rwlock_unlock(&lock);
 	return t->s;
 }
 
@@ -112,9 +118,9 @@ const struct fake_resource *fake_resource_of(int type, struct mt_view any)
 {
 	uint64_t hash = mt_hash(any.p, any.n);
 	struct known *k;
-	pthread_mutex_lock(&mu);
+	pthread_rwlock_rdlock(&lock);
 	HASH_FIND(hh, resources, &hash, sizeof(hash), k);
-	pthread_mutex_unlock(&mu);
+	pthread_rwlock_unlock(&lock);
 	if (k)
 		return &k->r;
 	struct mt_view value = { "", 0 }, name = { "", 0 };
@@ -135,7 +141,7 @@ const struct fake_resource *fake_resource_of(int type, struct mt_view any)
 	if (type == FAKE_RDS && field(value, 9, &vhds))
 		add_refer(&k->r, name);
 	struct known *there;
-	pthread_mutex_lock(&mu);
+	pthread_rwlock_wrlock(&lock);
 	HASH_FIND(hh, resources, &hash, sizeof(hash), there);
 	if (there) {
 		mt_free(k->r.refers);
@@ -144,7 +150,7 @@ const struct fake_resource *fake_resource_of(int type, struct mt_view any)
 	} else {
 		HASH_ADD(hh, resources, hash, sizeof(k->hash), k);
 	}
-	pthread_mutex_unlock(&mu);
+	pthread_rwlock_unlock(&lock);
 	return &k->r;
 }
 

@@ -14,15 +14,22 @@ const char *const fake_type_url[FAKE_TYPES] = { URL("cluster.v3.Cluster"),
 	URL("endpoint.v3.ClusterLoadAssignment"), URL("listener.v3.Listener"),
 	URL("route.v3.RouteConfiguration"), URL("route.v3.VirtualHost") };
 
-/* Most of what comes is sorted: it goes to the end. */
+/* Interned names. */
+static int order(const char *a, const char *b)
+{
+	return a == b ? 0 : strcmp(a, b);
+}
+
+/* Most of what comes is sorted: it goes to the end, or comes from there. */
 static size_t names_at(const fake_names *v, const char *name)
 {
 	size_t lo = 0, hi = v->n;
-	if (hi && v->v[hi - 1] != name && strcmp(v->v[hi - 1], name) < 0)
-		return hi;
+	int last = hi ? order(v->v[hi - 1], name) : -1;
+	if (last <= 0)
+		return last < 0 ? hi : hi - 1;
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
-		if (v->v[mid] != name && strcmp(v->v[mid], name) < 0)
+		if (order(v->v[mid], name) < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -33,13 +40,13 @@ static size_t names_at(const fake_names *v, const char *name)
 bool fake_names_has(const fake_names *v, const char *name)
 {
 	size_t i = names_at(v, name);
-	return i < v->n && strcmp(v->v[i], name) == 0;
+	return i < v->n && order(v->v[i], name) == 0;
 }
 
 bool fake_names_add(fake_names *v, const char *name)
 {
 	size_t i = names_at(v, name);
-	if (i < v->n && strcmp(v->v[i], name) == 0)
+	if (i < v->n && order(v->v[i], name) == 0)
 		return false;
 	mt_vec_push(v, name);
 	memmove(v->v + i + 1, v->v + i, (v->n - 1 - i) * sizeof(*v->v));
@@ -50,21 +57,36 @@ bool fake_names_add(fake_names *v, const char *name)
 bool fake_names_del(fake_names *v, const char *name)
 {
 	size_t i = names_at(v, name);
-	if (i == v->n || strcmp(v->v[i], name) != 0)
+	if (i == v->n || order(v->v[i], name) != 0)
 		return false;
 	memmove(v->v + i, v->v + i + 1, (v->n - 1 - i) * sizeof(*v->v));
 	v->n--;
 	return true;
 }
 
+void fake_names_differ(
+	const fake_names *had, const fake_names *want, fake_names *more, fake_names *less)
+{
+	for (size_t i = 0, k = 0; i < had->n || k < want->n;) {
+		int o = i == had->n ? 1 : k == want->n ? -1 : order(had->v[i], want->v[k]);
+		if (o < 0)
+			mt_vec_push(less, had->v[i]);
+		if (o > 0)
+			mt_vec_push(more, want->v[k]);
+		i += o <= 0;
+		k += o >= 0;
+	}
+}
+
 static size_t held_at(const struct fake_tstate *t, const char *name)
 {
 	size_t lo = 0, hi = t->held.n;
-	if (hi && t->held.v[hi - 1].name != name && strcmp(t->held.v[hi - 1].name, name) < 0)
-		return hi;
+	int last = hi ? order(t->held.v[hi - 1].name, name) : -1;
+	if (last <= 0)
+		return last < 0 ? hi : hi - 1;
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
-		if (t->held.v[mid].name != name && strcmp(t->held.v[mid].name, name) < 0)
+		if (order(t->held.v[mid].name, name) < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -75,14 +97,14 @@ static size_t held_at(const struct fake_tstate *t, const char *name)
 struct fake_held *fake_held_find(struct fake_tstate *t, const char *name)
 {
 	size_t i = held_at(t, name);
-	return i < t->held.n && strcmp(t->held.v[i].name, name) == 0 ? &t->held.v[i] : NULL;
+	return i < t->held.n && order(t->held.v[i].name, name) == 0 ? &t->held.v[i] : NULL;
 }
 
 void fake_held_put(struct fake_tstate *t, const struct fake_resource *r)
 {
 	size_t i = held_at(t, r->name);
 	struct fake_held h = { r->name, r };
-	if (i < t->held.n && strcmp(t->held.v[i].name, r->name) == 0) {
+	if (i < t->held.n && order(t->held.v[i].name, r->name) == 0) {
 		t->held.v[i] = h;
 		return;
 	}
@@ -136,7 +158,7 @@ static struct mt_view any_of(struct mt_view v, bool delta)
 static int by_name(const void *a, const void *b)
 {
 	const struct fake_resource *const *x = a, *const *y = b;
-	return strcmp((*x)->name, (*y)->name);
+	return order((*x)->name, (*y)->name);
 }
 
 static void list(struct fake_parsed *p, size_t n, struct mt_arena *a)

@@ -33,7 +33,9 @@ struct fake_envoy {
 	struct fake_opts o;
 	pthread_mutex_t mu;
 	pthread_cond_t changed;
-	struct mt_rpc_stream *stream;
+	const struct fake_wire *wire;
+	void *wire_ctx;
+	void *stream; /* the wire's */
 	MT_VEC(struct mt_buf) queue;
 	bool cancel;
 	bool open;
@@ -49,6 +51,9 @@ struct fake_envoy {
 bool fake_names_add(fake_names *v, const char *name); /* false: was there */
 bool fake_names_del(fake_names *v, const char *name);
 bool fake_names_has(const fake_names *v, const char *name);
+/* Appends to more what is in want and not in had, to less what is in had and not in want. */
+void fake_names_differ(
+	const fake_names *had, const fake_names *want, fake_names *more, fake_names *less);
 
 struct fake_held *fake_held_find(struct fake_tstate *t, const char *name);
 void fake_held_put(struct fake_tstate *t, const struct fake_resource *r);

@@ -38,13 +38,12 @@
 #include "common/base/mem.h"
 #include "common/ident/ident.h"
 #include "envoy/config/core/v3/core.pb-c.h"
-#include "tests/unit/xds/fake_envoy.h"
+#include "tests/bench/xds_load/h2.h"
 
 #define RETRY_NS (20 * MT_NS_PER_MS)
 
 struct proxy {
 	struct fake_envoy *e; /* NULL: has never connected */
-	struct mt_rpc_channel *channel;
 	uint8_t *node;
 	size_t node_n;
 	int64_t not_before; /* of the next attempt to connect */
@@ -60,6 +59,7 @@ static struct {
 	const char *ca, *token, *bundle; /* NULL: plaintext */
 } opt = { "127.0.0.1:15010", "delta", 1, 1, 1, 2, 64, NULL, NULL, NULL };
 
+static struct h2 *wire;
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct proxy *proxies;
@@ -217,7 +217,8 @@ static uint8_t *make_node(int i, size_t *ret_n)
 
 static void connect_one(struct proxy *p)
 {
-	struct fake_opts o = { .channel = p->channel,
+	struct fake_opts o = { .wire = &h2_wire,
+		.wire_ctx = wire,
 		.delta = strcmp(opt.variant, "sotw") != 0,
 		.node = p->node,
 		.node_n = p->node_n,
@@ -431,25 +432,18 @@ static struct mt_ident *identity(struct mt_rpc_env *env, struct mt_loop *loop)
 	return ident;
 }
 
-/* A connection each, to be opened when it is its turn. */
-static int make_proxies(struct mt_rpc_env *env, struct mt_ident *ident)
+/* By whose connections: with the identity of now, none: plaintext. */
+static int make_wire(struct mt_ident *ident)
 {
-	static const char *const pilot[] = {
-		"spiffe://cluster.local/ns/istio-system/sa/istio-pilot-service-account", NULL
-	};
-	for (int i = 0; i < opt.streams; i++) {
-		struct proxy *p = &proxies[i];
-		struct mt_rpc_channel_opts co = { .identity = ident ? mt_ident_slot(ident) : NULL,
-			.server_ids = ident ? pilot : NULL };
-		struct mt_err err = { 0 };
-		if (mt_rpc_channel_new(env, opt.target, &co, &p->channel, &err) < 0) {
-			fprintf(stderr, "xds_load: %s\n", err.msg);
-			return -1;
-		}
-		p->node = make_node(i, &p->node_n);
-		push_down(p, 0);
-	}
-	return 0;
+	struct mt_identity *id = ident ? mt_identity_slot_get(mt_ident_slot(ident)) : NULL;
+	struct mt_err err = { 0 };
+	int r = h2_new(opt.target, (unsigned)opt.threads, id, &wire, &err);
+
+	if (r < 0)
+		fprintf(stderr, "xds_load: %s: %s\n", err.path, err.msg);
+	if (id)
+		mt_identity_unref(id);
+	return r;
 }
 
 static void raise_file_limit(void)
@@ -470,29 +464,34 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	struct mt_rpc_env *env = mt_rpc_env_new((unsigned)opt.threads);
 	raise_file_limit();
 	proxies = mt_alloc((size_t)opt.streams * sizeof(*proxies));
 	down = mt_alloc((size_t)opt.streams * sizeof(*down));
 	times = mt_alloc((size_t)opt.streams * sizeof(*times));
 	expected_type = -1;
 	expectation = 1;
+	struct mt_rpc_env *env = opt.ca ? mt_rpc_env_new(1) : NULL;
 	struct mt_loop *loop = opt.ca ? mt_loop_new(&mt_clock_system) : NULL;
 	struct mt_ident *ident = loop ? identity(env, loop) : NULL;
-	if ((loop && !ident) || make_proxies(env, ident) < 0)
+	if ((loop && !ident) || make_wire(ident) < 0)
 		return 1;
+	for (int i = 0; i < opt.streams; i++) {
+		proxies[i].node = make_node(i, &proxies[i].node_n);
+		push_down(&proxies[i], 0);
+	}
 	ready(600);
 	fflush(stdout);
 	commands();
 	for (int i = 0; i < opt.streams; i++) {
 		fake_envoy_free(proxies[i].e);
-		mt_rpc_channel_free(proxies[i].channel);
 		mt_free(proxies[i].node);
 	}
-	mt_ident_stop(ident);
-	mt_rpc_env_free(env);
-	if (loop)
+	h2_free(wire);
+	if (loop) {
+		mt_ident_stop(ident);
+		mt_rpc_env_free(env);
 		mt_loop_free(loop);
+	}
 	mt_free(down);
 	mt_free(proxies);
 	mt_free(times);
