@@ -90,7 +90,10 @@ struct mt_rpc_server_opts {
 	int64_t send_timeout_ns; /* a message not taken in this time cancels the stream; default 30 s */
 };
 
-/* addrs: "127.0.0.1:9901" (port 0: any) or "unix:/path" (0600). Several allowed. Methods not listed
+/* A client's deadline (grpc-timeout) is the client's: when it passes, the client cancels the call, and
+ * close() says CANCELLED. Of a client that is gone without a word, keepalive_ns tells.
+ *
+ * addrs: "127.0.0.1:9901" (port 0: any) or "unix:/path" (0600). Several allowed. Methods not listed
  * answer UNIMPLEMENTED. */
 int mt_rpc_server_start(struct mt_rpc_env *e, const struct mt_rpc_server_opts *o,
 	const char *const *addrs, size_t naddrs, const struct mt_rpc_method *methods,

@@ -136,12 +136,18 @@ static const struct mt_rpc_ops cli_ops = {
 	.close = cli_close,
 };
 
-static MT_UNUSED void cli_open(struct cli *c, struct mt_rpc_channel *ch, const char *path)
+static MT_UNUSED void cli_open_for(
+	struct cli *c, struct mt_rpc_channel *ch, const char *path, int64_t deadline_ns)
 {
 	/* The ops run on another thread as soon as the call is posted: they take c->s under the lock. */
 	pthread_mutex_lock(&mu);
-	c->s = mt_rpc_call(ch, path, &cli_ops, c, 0, NULL, 0);
+	c->s = mt_rpc_call(ch, path, &cli_ops, c, deadline_ns, NULL, 0);
 	pthread_mutex_unlock(&mu);
+}
+
+static MT_UNUSED void cli_open(struct cli *c, struct mt_rpc_channel *ch, const char *path)
+{
+	cli_open_for(c, ch, path, 0);
 }
 
 static MT_UNUSED void cli_send(struct cli *c, const char *text)
@@ -163,6 +169,8 @@ static MT_UNUSED void cli_finish(struct cli *c)
 static MT_UNUSED void cli_done(struct cli *c)
 {
 	mt_rpc_stream_unref(c->s);
+	while (c->next < c->nout) /* it ended before */
+		mt_slice_unref(c->out[c->next++]);
 }
 
 /* ---- unary calls ---- */

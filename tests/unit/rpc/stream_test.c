@@ -128,6 +128,29 @@ START_TEST(deadline)
 }
 END_TEST
 
+/* The server does not watch the client's clock (server.c): it hears of the end from the client. */
+START_TEST(deadline_ends_the_server_side_too)
+{
+	struct rig g;
+	int before = peek(&echo_closed);
+
+	rig_up(&g, NULL);
+	for (int64_t d = 100 * MT_NS_PER_MS;; d *= 2) { /* until the call got there in time */
+		struct cli c = { 0 };
+		cli_open_for(&c, g.ch, "/t.T/Echo", d);
+		cli_send(&c, "x");
+		ck_assert(await_count(&c.closed, 1));
+		ck_assert_int_eq(c.status, DEADLINE);
+		cli_done(&c);
+		if (c.messages)
+			break;
+	}
+	ck_assert(await_count(&echo_closed, before + 1));
+	ck_assert_int_eq(echo_last_status, CANCELLED);
+	rig_down(&g);
+}
+END_TEST
+
 START_TEST(cancel_by_peer)
 {
 	struct rig g;
@@ -213,5 +236,5 @@ START_TEST(refused)
 }
 END_TEST
 
-MT_UNIT(rpc_stream, unary, metadata, bidi, unimplemented, too_large, deadline, cancel_by_peer,
-	no_server, refused)
+MT_UNIT(rpc_stream, unary, metadata, bidi, unimplemented, too_large, deadline,
+	deadline_ends_the_server_side_too, cancel_by_peer, no_server, refused)
