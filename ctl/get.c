@@ -1,4 +1,5 @@
-/* get: what is in force, from Galley. */
+/* get: what is in force, from Galley; -o wide: where, from Pilot, and what Galley has not any more that
+ * others still need. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,12 @@
 #include "ctl/objects.h"
 #include "ctl/status.h"
 #include "ctl/table.h"
+
+struct asked {
+	const struct mt_kind *kind; /* NULL: any */
+	const char *ns;             /* "": any */
+	const char *name;           /* NULL: any */
+};
 
 static const char *meta(json_t *o, const char *key)
 {
@@ -36,18 +43,8 @@ static void age(json_t *o, char *buf, size_t n)
 		snprintf(buf, n, "%lldd", (long long)(s / 86400));
 }
 
-/* Where it is in force, and why not. */
-static void wide_cells(struct ctl_table *t, json_t *page, json_t *o)
+static void status_cells(struct ctl_table *t, json_t *e)
 {
-	const char *kind = json_string_value(json_object_get(o, "kind"));
-	json_t *e = ctl_status_find(page, kind, meta(o, "namespace"), meta(o, "name"));
-
-	if (!e) {
-		ctl_table_cell(t, "");
-		ctl_table_cell(t, "");
-		ctl_table_cell(t, ctl_status_reads(page, kind) ? "Pilot has no such object" : "");
-		return;
-	}
 	MT_AUTO(mt_strfreep) char *why = NULL;
 	MT_AUTO(mt_strfreep) char *notes = ctl_status_notes(e, "; ");
 	const char *state = ctl_status_state(e, &why);
@@ -59,15 +56,62 @@ static void wide_cells(struct ctl_table *t, json_t *page, json_t *o)
 	ctl_table_cellf(t, "%s%s", why, *why || !*notes ? notes : notes + strlen("; "));
 }
 
+/* Where it is in force, and why not. */
+static void wide_cells(struct ctl_table *t, json_t *page, json_t *o)
+{
+	const char *kind = json_string_value(json_object_get(o, "kind"));
+	json_t *e = ctl_status_find(page, kind, meta(o, "namespace"), meta(o, "name"));
+
+	if (e) {
+		status_cells(t, e);
+		return;
+	}
+	ctl_table_cell(t, "");
+	ctl_table_cell(t, "");
+	ctl_table_cell(t, ctl_status_reads(page, kind) ? "Pilot has no such object" : "");
+}
+
+static const char *word(json_t *e, const char *key)
+{
+	const char *s = json_string_value(json_object_get(e, key));
+	return s ? s : "";
+}
+
+/* Rows of what is deleted, and stays in force because others name it. t NULL: only counted. */
+static size_t deleted_rows(struct ctl_table *t, json_t *page, const struct asked *a)
+{
+	json_t *e;
+	size_t i, n = 0;
+
+	json_array_foreach(json_object_get(page, "objects"), i, e)
+	{
+		if (!mt_str_prefix(word(e, "state"), "deleted") ||
+			(a->kind && strcmp(word(e, "kind"), a->kind->kind) != 0) ||
+			(*a->ns && strcmp(word(e, "namespace"), a->ns) != 0) ||
+			(a->name && strcmp(word(e, "name"), a->name) != 0))
+			continue;
+		n++;
+		if (!t)
+			continue;
+		ctl_table_cell(t, word(e, "namespace"));
+		ctl_table_cell(t, word(e, "kind"));
+		ctl_table_cell(t, word(e, "name"));
+		ctl_table_cell(t, "-");
+		ctl_table_cell(t, "-");
+		status_cells(t, e);
+	}
+	return n;
+}
+
 /* page: Pilot's word on them, NULL none. */
-static void print_table(json_t *items, json_t *page)
+static void print_table(json_t *items, json_t *page, const struct asked *a)
 {
 	struct ctl_table t;
 	json_t *o;
 	size_t i;
 	char when[32];
 
-	if (!json_array_size(items)) {
+	if (!json_array_size(items) && !deleted_rows(NULL, page, a)) {
 		fprintf(stderr, "nothing of that kind is in force\n");
 		return;
 	}
@@ -87,6 +131,7 @@ static void print_table(json_t *items, json_t *page)
 		if (page)
 			wide_cells(&t, page, o);
 	}
+	deleted_rows(&t, page, a);
 	ctl_table_print(&t);
 }
 
@@ -96,7 +141,7 @@ static void print_yaml(json_t *o)
 	printf("%s", text);
 }
 
-static void show(json_t *doc, const char *output, json_t *page)
+static void show(json_t *doc, const char *output, json_t *page, const struct asked *a)
 {
 	json_t *items = json_object_get(doc, "items"), *o;
 	size_t i;
@@ -113,25 +158,37 @@ static void show(json_t *doc, const char *output, json_t *page)
 			print_yaml(o);
 		}
 	} else if (items) {
-		print_table(items, page);
+		print_table(items, page, a);
 	} else {
 		json_t *one = json_pack("[O]", doc);
-		print_table(one, page);
+		print_table(one, page, a);
 		json_decref(one);
 	}
 }
 
-static int show_with(json_t *doc, const struct object_options *v)
+/* Asks Galley at the URL, and Pilot too for -o wide. */
+static int ask(const struct object_options *v, const char *url, const struct asked *a)
 {
-	struct mt_err err = { 0 };
-	json_t *page = NULL;
+	struct mt_err err = { 0 }, why = { 0 };
+	json_t *doc = NULL, *page = NULL;
+	int r = ctl_http_where(ctl_http_json("GET", url, &doc, &err), "Galley", "--galley", &err);
 
-	if (strcmp(v->output, "wide") == 0 &&
-		ctl_status_get(v->pilot, NULL, "", "", &page, &err) < 0)
-		return ctl_fail("get", &err);
-	show(doc, v->output, page);
+	bool failed = r < 0;
+
+	if (strcmp(v->output, "wide") == 0 && (!failed || err.code == MT_NOT_FOUND))
+		r = ctl_status_get(v->pilot, NULL, "", "", &page, &why);
+	if (failed && !deleted_rows(NULL, page, a)) {
+		r = ctl_fail("get", &err);
+	} else if (r < 0) {
+		r = ctl_fail("get", &why);
+	} else {
+		if (failed)
+			doc = json_pack("{s:[]}", "items");
+		show(doc, v->output, page, a);
+	}
 	json_decref(page);
-	return 0;
+	json_decref(doc);
+	return r;
 }
 
 static int get(const struct object_options *v, const struct mt_kind *k, const char *name)
@@ -140,14 +197,7 @@ static int get(const struct object_options *v, const struct mt_kind *k, const ch
 		: name && !*v->namespace              ? "default"
 						      : v->namespace;
 	MT_AUTO(mt_strfreep) char *url = ctl_object_url(v->galley, k, ns, name);
-	struct mt_err err = { 0 };
-	json_t *doc = NULL;
-
-	if (ctl_http_where(ctl_http_json("GET", url, &doc, &err), "Galley", "--galley", &err) < 0)
-		return ctl_fail("get", &err);
-	int r = show_with(doc, v);
-	json_decref(doc);
-	return r;
+	return ask(v, url, &(struct asked){ k, ns, name });
 }
 
 /* Every kind that has objects, one after the other. */
@@ -156,14 +206,7 @@ static int get_all(const struct object_options *v)
 	MT_AUTO(mt_strfreep)
 	char *url = mt_asprintf(
 		"%s/v1/objects%s%s", v->galley, *v->namespace ? "?namespace=" : "", v->namespace);
-	struct mt_err err = { 0 };
-	json_t *doc = NULL;
-
-	if (ctl_http_where(ctl_http_json("GET", url, &doc, &err), "Galley", "--galley", &err) < 0)
-		return ctl_fail("get", &err);
-	int r = show_with(doc, v);
-	json_decref(doc);
-	return r;
+	return ask(v, url, &(struct asked){ NULL, v->namespace, NULL });
 }
 
 int ctl_get(int argc, char **argv)

@@ -118,6 +118,11 @@ def test_a_rule_waits_for_its_subset(world):
     w.all_to("v1")
     w.write("dr", None)
     w.waits("DestinationRule", "reviews", "still used")
+    for asked in (["destinationrules"], ["destinationrule", "reviews"], []):
+        shown = w.ctl("get", *asked, "-o", "wide")
+        assert shown.returncode == 0 and "deleted, still used" in shown.stdout, shown.stdout
+    assert "deleted" not in w.ctl("get", "virtualservices", "-o", "wide").stdout
+    assert w.ctl("get", "destinationrule", "other", "-o", "wide").returncode == 1
     w.all_to("v1")
     w.write("vs", None)
     w.both()
