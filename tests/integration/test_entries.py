@@ -52,9 +52,9 @@ def test_workload_entries_come_and_go_under_load(edge):
         return obj("WorkloadEntry", name, {"address": ip, "ports": {"p": int(port)},
                                            "labels": {"app": "fleet"}})
     m = edge.mesh
-    m.apply("fleet", [service("fleet", None, location="MESH_INTERNAL",
-                              workloadSelector={"labels": {"app": "fleet"}})])
-    m.apply("w0", [entry("w0")])
+    m.apply_live("fleet", [service("fleet", None, location="MESH_INTERNAL",
+                                   workloadSelector={"labels": {"app": "fleet"}})])
+    m.apply_live("w0", [entry("w0")])
     m.eventually(lambda: edge.client.get("fleet").status == 200, 20)
     reasons = m.metric("pilot", "pilot_push_reasons")
     cluster = f"outbound|{SERVICE_PORT}||fleet.default.svc.cluster.local"
