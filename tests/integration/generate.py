@@ -23,6 +23,8 @@ APPS = ("a", "b", "c", "d", "web")
 HOSTS = [f"{app}.{ns}.{DOMAIN}" for ns in ("default", "other") for app in APPS]
 OUTSIDE = ["api.example.com", "www.example.com", "*.wild.example.com"]
 GATEWAYS = ["edge", "inner"]
+CREDENTIALS = ["c1", "c2", "c3"]
+CERTIFICATES = 3  # that a credential may be, by number
 PORTS = {80: ("http", "HTTP"), 8080: ("http-alt", "HTTP"), 9082: ("grpc", "GRPC"),
          9443: ("tls", "TLS"), 9090: ("tcp", "TCP"), 5000: ("tcp-alt", "TCP"),
          27017: ("mongo", "MONGO"), 7000: ("any", None)}
@@ -35,9 +37,10 @@ HCM = "envoy.filters.network.http_connection_manager"
 
 @dataclasses.dataclass
 class Change:
-    file: str
+    file: str  # "": of a credential
     objects: list | None  # what the file holds now
     what: str
+    credential: tuple | None = None  # (name, number of its certificate, or None: it goes)
 
 
 def port(number):
@@ -53,6 +56,7 @@ class Generator:
         self.rng = random.Random(seed)
         self.addresses = list(addresses)
         self.files = {f"gen-{i}": {} for i in range(self.FILES)}
+        self.credentials = {}  # name -> number of its certificate
         self.revision = 0
 
     # --- small choices ---
@@ -131,9 +135,10 @@ class Generator:
             spec["endpoints"] = list(seen.values())
         else:
             spec["resolution"] = "DNS"
+        blocks = [f"10.9.{self.rng.randint(1, 3)}.0/24"] if spec["resolution"] != "DNS" else []
         spec |= self.maybe(0.4, addresses=lambda: self.some(
-            [f"10.9.0.{self.rng.randint(1, 20)}", f"2001:db8:9::{self.rng.randint(1, 9)}",
-             f"10.9.{self.rng.randint(1, 3)}.0/24"], 1, 2))
+            [f"10.9.0.{self.rng.randint(1, 20)}", f"2001:db8:9::{self.rng.randint(1, 9)}", *blocks],
+            1, 2))
         return spec
 
     def workload_group(self, _ns):
@@ -255,8 +260,13 @@ class Generator:
                 {"distribute": [{"from": "r1/*", "to": {"r1/*": 70, "r2/*": 30}}]},
                 {"failover": [{"from": "r1", "to": "r2"}]}, {"enabled": False}])}
         p |= self.maybe(0.2, tls=lambda: self.one([
-            {"mode": "DISABLE"}, {"mode": "SIMPLE", "sni": "sni.example.com"}]))
+            {"mode": "DISABLE"}, {"mode": "SIMPLE", "sni": "sni.example.com"},
+            self.client_tls()]))
         return p
+
+    def client_tls(self):
+        return {"mode": self.one(["SIMPLE", "MUTUAL"]), "sni": "sni.example.com",
+                "credentialName": self.one(CREDENTIALS)}
 
     def destination_rule(self, ns):
         host = self.one(HOSTS + HOSTS + OUTSIDE + [f"*.default.{DOMAIN}"])
@@ -267,19 +277,26 @@ class Generator:
         spec |= self.maybe(0.8, subsets=lambda: [
             {"name": v, "labels": {"version": v}, **self.maybe(0.3, trafficPolicy=self.policy)}
             for v in sorted(self.some(VERSIONS, 1, 3))])
+        if credentials_of(spec):  # for the gateways, which have an agent, too: else it waits for ever
+            spec.pop("exportTo", None)
         return spec
 
     def gateway(self, _ns):
-        servers = []
-        for port in self.some([7080, 7081, 7082, 7443], 1, 3):
-            protocol = "TLS" if port == 7443 else self.one(["HTTP", "HTTP", "GRPC", "HTTP2"])
-            hosts = self.some(["*", *HOSTS[:4], *OUTSIDE, "default/*"], 1, 2)
-            server = {"port": {"number": port, "name": f"p{port}", "protocol": protocol},
-                      "hosts": hosts}
-            if protocol == "TLS":
-                server["tls"] = {"mode": "PASSTHROUGH"}
-            servers.append(server)
-        return {"selector": {"istio": "ingressgateway"}, "servers": servers}
+        ports = self.some([7080, 7081, 7082, 7443, 7444, 7445], 1, 3)
+        return {"selector": {"istio": "ingressgateway"}, "servers": [
+            self.server(p) for p in ports]}
+
+    def server(self, number):
+        protocol = {7443: "TLS", 7444: "HTTPS", 7445: "HTTPS", 7446: "HTTPS"}.get(number) or self.one(
+            ["HTTP", "HTTP", "GRPC", "HTTP2"])
+        server = {"port": {"number": number, "name": f"p{number}", "protocol": protocol},
+                  "hosts": self.some(["*", *HOSTS[:4], *OUTSIDE, "default/*"], 1, 2)}
+        if protocol == "TLS":
+            server["tls"] = {"mode": "PASSTHROUGH"}
+        elif protocol == "HTTPS":
+            server["tls"] = {"mode": self.one(["SIMPLE", "SIMPLE", "MUTUAL"]),
+                             "credentialName": self.one(CREDENTIALS)}
+        return server
 
     def sidecar(self, ns):
         spec = self.maybe(0.5, workloadSelector=lambda: {"labels": {"app": self.one(APPS)}})
@@ -426,8 +443,24 @@ class Generator:
         del self.files[at][key]
         return self.written(at, f"removes {'/'.join(key)}")
 
+    def credential(self, name, number):
+        if number is None:
+            del self.credentials[name]
+        else:
+            self.credentials[name] = number
+        return Change("", None, f"credential {name} is {number}", (name, number))
+
+    def change_credential(self):
+        name = self.one(CREDENTIALS)
+        if name in self.credentials and self.chance(0.4):
+            return self.credential(name, None)
+        old = self.credentials.get(name)
+        return self.credential(name, self.one(i for i in range(CERTIFICATES) if i != old))
+
     def change(self):
         held = self.held()
+        if self.chance(0.1):
+            return self.change_credential()
         roll = self.rng.random()
         if held and roll < 0.25:
             return self.drop(self.one(sorted(held)))
@@ -449,7 +482,8 @@ class Generator:
     # --- the end ---
     def settle(self):
         """Changes after which every reference has its object: hosts that routes lead to are services
-        with the ports and subsets that are asked for, gateways that are named are there."""
+        with the ports and subsets that are asked for, gateways and credentials that are named are
+        there."""
         wanted = {}
         for (kind, ns, name), o in sorted(self.held().items()):
             if kind != "VirtualService":
@@ -473,6 +507,15 @@ class Generator:
             if host in OUTSIDE:
                 app, ns = "d", "default"
             yield from self.settle_service(host, app, ns, subsets - {None})
+        # Some gateway serves with a credential, some cluster has one.
+        yield self.put(self.meta("Gateway", "istio-system", "edge", {
+            "selector": {"istio": "ingressgateway"}, "servers": [
+                *self.gateway("")["servers"][:1], self.server(7446)]}))
+        yield self.put(self.meta("DestinationRule", "default", "settled-outside", {
+            "host": OUTSIDE[0], "trafficPolicy": {"tls": self.client_tls()}}))
+        for name in sorted(credentials_of([o["spec"] for o in self.held().values()])):
+            if name not in self.credentials:
+                yield self.credential(name, self.rng.randrange(CERTIFICATES))
 
     def settle_service(self, host, app, ns, subsets):
         mine = [k for k, o in sorted(self.held().items())
@@ -489,6 +532,14 @@ class Generator:
                 {"name": s, "labels": {"version": s}} for s in sorted(subsets)]}
             yield self.put(self.meta(
                 "DestinationRule", ns, f"settled-{host.split('.')[0]}", spec))
+
+
+def credentials_of(spec):
+    """The names of credentials in it."""
+    if isinstance(spec, dict):
+        own = {spec["credentialName"]} if "credentialName" in spec else set()
+        return own.union(*(credentials_of(v) for v in spec.values()))
+    return set().union(*(credentials_of(v) for v in spec)) if isinstance(spec, list) else set()
 
 
 def references(spec):

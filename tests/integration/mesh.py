@@ -117,11 +117,13 @@ class Envoy:
         return self.get("/config_dump" + q).json()
 
     def resources(self, kind):
-        """Active dynamic resources by name: kind is "cluster", "listener", "route" or "endpoint"."""
+        """Active dynamic resources by name: kind is "cluster", "listener", "route", "endpoint" or
+        "secret" (private keys are left out)."""
         names = {"cluster": ("dynamic_active_clusters", "cluster"),
                  "listener": ("dynamic_listeners", None),
                  "route": ("dynamic_route_configs", "route_config"),
-                 "endpoint": ("dynamic_endpoint_configs", "endpoint_config")}
+                 "endpoint": ("dynamic_endpoint_configs", "endpoint_config"),
+                 "secret": ("dynamic_active_secrets", "secret")}
         table, member = names[kind]
         out = {}
         for section in self.dump().get("configs", []):
@@ -295,6 +297,7 @@ class Proxy:
 
     def __init__(self, mesh, number, of, protocol, ns, labels, ip, kind="sidecar", capture="REDIRECT"):
         self.of, self.name = of, f"{of}-{protocol}"
+        self.namespace, self.account = ns, of
         node = {"id": f"{kind}~{ip.split(',')[0]}~{self.name}.{ns}~{ns}.{DOMAIN}",
                 "cluster": f"{of}.{ns}",
                 "metadata": {"NAMESPACE": ns, "LABELS": labels, "CLUSTER_ID": "test",

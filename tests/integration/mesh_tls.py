@@ -63,15 +63,16 @@ class AgentEnvoy(Envoy):
     """An Envoy that an agent runs; `process` is the agent."""
 
     def __init__(self, mesh, w, admin):  # pylint: disable=super-init-not-called
-        self.name, self.admin, self.protocol, self.mesh = w.name, admin, mesh.protocol, mesh
-        self.health = f"{w.outer}:15020"
+        self.name, self.admin, self.mesh = w.name, admin, mesh
+        self.protocol = getattr(w, "protocol", mesh.protocol)
+        self.health = getattr(w, "health", f"{w.outer}:15020")
         labels = ",".join(f"{k}={v}" for k, v in sorted(w.labels.items()))
         kind = w.node["id"].split("~")[0]
         argv = [BIN / "meltemi-agent", "run", "--type", kind, "--name", w.name, "--namespace",
                 w.namespace, "--ip", w.outer, "--service-account", w.account, "--labels", labels,
                 "--cluster-id", "test", "--pilot-addr", mesh.xds_addr, "--envoy",
                 mesh.envoy_binary or ENVOY, "--envoy-admin", admin, "--concurrency", "1",
-                "--envoy-log-level", "info", "--delta", "on" if mesh.protocol == "delta" else "off",
+                "--envoy-log-level", "info", "--delta", "on" if self.protocol == "delta" else "off",
                 "--state-dir", mesh.state / f"agent-{w.name}", "--monitoring-addr", self.health,
                 "--drain", "1s",
                 *mesh.identity_flags(w.name, workload_id(w.namespace, w.account))]

@@ -1,6 +1,6 @@
 """Whatever order configuration came in, what counts is what it is: after random changes, restarts of
 daemons and proxies among them, every proxy holds exactly what a new proxy gets from a new Pilot that
-knows nothing but the configuration of now.
+knows nothing but the configuration of now. So do the credentials that gateways are given by name.
 
 The changes come from generate.py by a seed, which is printed: MELTEMI_SEEDS=7,8 runs other seeds,
 MELTEMI_SEEDS=1-100 a range of them, MELTEMI_STEPS=200 more changes. By default it is bounded to what
@@ -9,12 +9,14 @@ CI has time for.
 import json
 import os
 import random
+import shutil
 import signal
 
 import pytest
 
-from generate import Generator
-from mesh import Mesh, Proxy
+from generate import CERTIFICATES, Generator
+from mesh import Proxy
+from mesh_tls import AgentEnvoy, TlsMesh, make_ca, make_cert
 from netns import Loopback, Namespace
 from util import Timeout, http_request, wait_for
 
@@ -31,7 +33,8 @@ def seeds(text):
 SEEDS = seeds(os.environ.get("MELTEMI_SEEDS", "1,2,3"))
 STEPS = int(os.environ.get("MELTEMI_STEPS", "60"))
 ROUNDS = 2
-KINDS = ("cluster", "listener", "route", "endpoint")
+KINDS = ("cluster", "listener", "route", "endpoint", "secret")
+OWN = {("secret", "default"), ("secret", "ROOTCA")}  # its identity
 
 
 WORKLOADS = [  # those of the generator's services are found among the endpoints by their addresses
@@ -44,15 +47,62 @@ WORKLOADS = [  # those of the generator's services are found among the endpoints
 ADDRESSES = [w["ip"] for w in WORKLOADS[:3]]
 
 
+@pytest.fixture(scope="module")
+def certificates(tmp):
+    """Folders of what a credential may be."""
+    ca = make_ca(tmp / "roots")
+    for i in range(CERTIFICATES):
+        make_cert(tmp / f"cert-{i}", f"number {i}", ca, ["sni.example.com"])
+        shutil.copy(ca[0], tmp / f"cert-{i}" / "ca.crt")
+    return [tmp / f"cert-{i}" for i in range(CERTIFICATES)]
+
+
+class Gate(Proxy):
+    """A gateway with an agent, which gives it the credentials of a folder."""
+
+    def __init__(self, mesh, number, of, protocol, ns, labels, ip, kind, folder):
+        super().__init__(mesh, number, of, protocol, ns, labels, ip, kind)
+        self.protocol, self.labels = protocol, labels
+        self.outer, self.health = ip, f"127.77.1.{number}:15020"
+        self.node = {"id": f"{kind}~{ip}~{self.name}.{ns}~"}
+        self.agent_flags = ["--credentials-dir", folder]
+        self.mesh, self.admin = mesh, self.envoy.admin
+        self.envoy = None
+
+    def start(self):
+        self.envoy = AgentEnvoy(self.mesh, self, self.admin)
+        return super().start()
+
+
+class Mixed(TlsMesh):
+    """With identities, and proxies without one too."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.secure_addr, self.plain_addr = self.xds_addr, f"{self.ip}:15010"
+        self.daemons["pilot"].argv += ["--xds-addr", self.plain_addr]
+
+    def proxy(self, number, folder, **w):
+        if w.get("kind") == "router":
+            return Gate(self, number, folder=folder, **w)
+        self.xds_addr = self.plain_addr
+        made = Proxy(self, number, **w)
+        self.xds_addr = self.secure_addr
+        return made
+
+
 class Plane:
     """A mesh in a network namespace of its own; everything in it has the same addresses as in
     another one."""
 
-    def __init__(self, tmp, files):
-        self.ns = Namespace()
-        tmp.mkdir()
-        self.mesh = Mesh(Loopback(), tmp, None)
-        self.mesh.gateways = [Proxy(self.mesh, 2 * i + k, protocol=protocol, **w)
+    def __init__(self, tmp, files, certificates, credentials):
+        self.ns, self.certificates = Namespace(), certificates
+        self.credentials = tmp / "credentials"
+        self.credentials.mkdir(parents=True)
+        for name, number in credentials.items():
+            self.give(name, number)
+        self.mesh = Mixed(Loopback(), tmp, None)
+        self.mesh.gateways = [self.mesh.proxy(2 * i + k, self.credentials, protocol=protocol, **w)
                               for i, w in enumerate(WORKLOADS, 1)
                               for k, protocol in enumerate(("delta", "sotw"))]
         for name, objects in files.items():
@@ -66,8 +116,21 @@ class Plane:
             self.mesh.stop()
         self.ns.close()
 
+    def give(self, name, number):
+        """The credential is this certificate from now on; None: it goes. No file is seen half written."""
+        folder = self.credentials / name
+        if number is None:
+            shutil.rmtree(folder)
+            return
+        folder.mkdir(exist_ok=True)
+        for file in ("ca.crt", "tls.key", "tls.crt"):
+            shutil.copy(self.certificates[number] / file, folder / ".new")
+            (folder / ".new").rename(folder / file)
+
     def write(self, change):
-        if change.objects is not None:
+        if change.credential:
+            self.give(*change.credential)
+        elif change.objects is not None:
             self.mesh.apply(change.file, change.objects)
         elif (self.mesh.config / f"{change.file}.yaml").exists():
             self.mesh.remove(change.file)
@@ -102,7 +165,8 @@ class Plane:
     def holds(self):
         """{proxy: {kind/name: resource}}."""
         return {p.name: {f"{kind}/{name}": plain(r) for kind in KINDS
-                         for name, r in p.envoy.resources(kind).items()}
+                         for name, r in p.envoy.resources(kind).items()
+                         if (kind, name) not in OWN}
                 for p in self.mesh.gateways}
 
 
@@ -181,19 +245,22 @@ def disturb(rng, live):
         return "Galley is started again"
     if roll < 0.05:
         p = rng.choice(live.mesh.gateways)
-        p.envoy.process.kill()
+        if isinstance(p, Gate):  # an agent that is killed leaves its Envoy behind
+            p.stop()
+        else:
+            p.envoy.process.kill()
         p.start()
-        return f"{p.name} is killed"
+        return f"{p.name} starts again"
     return None
 
 
 @pytest.mark.leaks
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.timeout(300)
-def test_what_counts_is_what_is(tmp, seed):
+def test_what_counts_is_what_is(tmp, certificates, seed):
     gen, rng = Generator(seed, ADDRESSES), random.Random(seed + 1000000)
     print(f"seed {seed}, {STEPS} changes a round")
-    live, said = Plane(tmp / f"live-{seed}", gen.files), []
+    live, said = Plane(tmp / f"live-{seed}", gen.files, certificates, {}), []
     try:
         for turn in range(ROUNDS):
             for change in gen.changes(STEPS):
@@ -218,9 +285,12 @@ def test_what_counts_is_what_is(tmp, seed):
 
 
 def compare(folder, live, gen):
-    fresh = Plane(folder, gen.files)
+    fresh = Plane(folder, gen.files, live.certificates, gen.credentials)
     try:
         wait_for(lambda: same(live, fresh, gen.held()), 30, interval=0.3, what="both hold the same")
+        with live.ns:
+            used = {n for p in live.mesh.gateways for n in p.envoy.resources("secret")}
+        assert used & {f"kubernetes://{name}" for name in gen.credentials}, used
         for plane in (live, fresh):
             with plane.ns:
                 assert not plane.mesh.nacks(), json.dumps(plane.mesh.nacks(), indent=1)
