@@ -136,5 +136,6 @@ static int walk_message(const ProtobufCMessageDescriptor *d, const uint8_t *p, s
 
 int mt_pb_check(const ProtobufCMessageDescriptor *d, const void *p, size_t n, struct mt_err *err)
 {
-	return walk_message(d, p, n, 1, err);
+	/* No bytes may come as a null pointer. */
+	return n ? walk_message(d, p, n, 1, err) : 0;
 }

@@ -218,7 +218,7 @@ static void on_close(struct reader *r, const yaml_event_t *ev)
 	struct frame f = r->frames.v[--r->frames.n];
 	struct mt_node *n = MT_ANEW(r->a, struct mt_node);
 	size_t count = r->values.n - f.base;
-	struct mt_node **v = r->values.v + f.base;
+	struct mt_node **v = count ? r->values.v + f.base : NULL;
 
 	n->type = f.map ? MT_NODE_MAP : MT_NODE_SEQ;
 	n->line = f.line;
