@@ -534,21 +534,22 @@ class Generator:
                 "DestinationRule", ns, f"settled-{host.split('.')[0]}", spec))
 
 
+def mappings(spec):
+    """Every mapping in it, at any depth."""
+    if isinstance(spec, dict):
+        yield spec
+        spec = spec.values()
+    elif not isinstance(spec, list):
+        return
+    for v in spec:
+        yield from mappings(v)
+
+
 def credentials_of(spec):
     """The names of credentials in it."""
-    if isinstance(spec, dict):
-        own = {spec["credentialName"]} if "credentialName" in spec else set()
-        return own.union(*(credentials_of(v) for v in spec.values()))
-    return set().union(*(credentials_of(v) for v in spec)) if isinstance(spec, list) else set()
+    return {m["credentialName"] for m in mappings(spec) if "credentialName" in m}
 
 
 def references(spec):
     """(host, subset or None) of every destination in a VirtualService."""
-    if isinstance(spec, dict):
-        if "host" in spec and isinstance(spec["host"], str):
-            yield spec["host"], spec.get("subset")
-        for v in spec.values():
-            yield from references(v)
-    elif isinstance(spec, list):
-        for v in spec:
-            yield from references(v)
+    return ((m["host"], m.get("subset")) for m in mappings(spec) if isinstance(m.get("host"), str))

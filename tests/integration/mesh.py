@@ -296,15 +296,20 @@ class Proxy:
     protocol variant, hold the same."""
 
     def __init__(self, mesh, number, of, protocol, ns, labels, ip, kind="sidecar", capture="REDIRECT"):
-        self.of, self.name = of, f"{of}-{protocol}"
-        self.namespace, self.account = ns, of
-        node = {"id": f"{kind}~{ip.split(',')[0]}~{self.name}.{ns}~{ns}.{DOMAIN}",
-                "cluster": f"{of}.{ns}",
-                "metadata": {"NAMESPACE": ns, "LABELS": labels, "CLUSTER_ID": "test",
-                             "INSTANCE_IPS": ip, "INTERCEPTION_MODE": capture,
-                             "WORKLOAD_NAME": of, "SERVICE_ACCOUNT": of}}
-        self.envoy = Envoy(self.name, node, mesh.xds_addr, f"127.77.1.{number}:15000", protocol,
-                           mesh.tmp, drain_s=1)
+        self.of, self.name, self.protocol = of, f"{of}-{protocol}", protocol
+        self.namespace, self.account, self.labels = ns, of, labels
+        self.outer = ip.split(",")[0]
+        self.node = {"id": f"{kind}~{self.outer}~{self.name}.{ns}~{ns}.{DOMAIN}",
+                     "cluster": f"{of}.{ns}",
+                     "metadata": {"NAMESPACE": ns, "LABELS": labels, "CLUSTER_ID": "test",
+                                  "INSTANCE_IPS": ip, "INTERCEPTION_MODE": capture,
+                                  "WORKLOAD_NAME": of, "SERVICE_ACCOUNT": of}}
+        self.envoy = self.make_envoy(mesh, f"127.77.1.{number}")
+
+    def make_envoy(self, mesh, own):
+        """Without an identity. own: an address that no other proxy of the mesh has, for its admin."""
+        return Envoy(self.name, self.node, mesh.plain_xds_addr, f"{own}:{ADMIN_PORT}", self.protocol,
+                     mesh.tmp, drain_s=1)
 
     def start(self):
         self.envoy.start()
@@ -331,7 +336,8 @@ class Mesh:
         self.config.mkdir()
         self.state.mkdir()
         ip = self.ip = net.ip()
-        self.galley_addr, self.xds_addr = f"{ip}:9901", f"{ip}:15010"
+        self.galley_addr, self.plain_xds_addr = f"{ip}:9901", f"{ip}:15010"
+        self.xds_addr = self.plain_xds_addr  # where the proxies that the mesh makes go
         self.mixer_addr, self.prometheus_addr = f"{ip}:9091", f"{ip}:42422"
         self.monitor = {"galley": f"{ip}:15114", "pilot": f"{ip}:15014", "mixer": f"{ip}:15314"}
         self.workloads, self.gateways, self.tcp_targets = [], [], {}

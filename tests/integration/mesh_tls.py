@@ -60,12 +60,13 @@ def daemon_id(name):
 
 
 class AgentEnvoy(Envoy):
-    """An Envoy that an agent runs; `process` is the agent."""
+    """An Envoy that an agent runs; `process` is the agent. protocol: None for the mesh's; health:
+    the agent's monitoring address, None for port 15020 of w."""
 
-    def __init__(self, mesh, w, admin):  # pylint: disable=super-init-not-called
+    def __init__(self, mesh, w, admin, protocol=None, health=None):
+        # pylint: disable=super-init-not-called
         self.name, self.admin, self.mesh = w.name, admin, mesh
-        self.protocol = getattr(w, "protocol", mesh.protocol)
-        self.health = getattr(w, "health", f"{w.outer}:15020")
+        self.protocol, self.health = protocol or mesh.protocol, health or f"{w.outer}:15020"
         labels = ",".join(f"{k}={v}" for k, v in sorted(w.labels.items()))
         kind = w.node["id"].split("~")[0]
         argv = [BIN / "meltemi-agent", "run", "--type", kind, "--name", w.name, "--namespace",
@@ -131,7 +132,7 @@ class TlsMesh(Mesh):
                         self.ca_key, "--join-tokens", self.tokens / "table"],
             "galley": ["--source", f"dir:{self.config}", "--listen", self.galley_addr],
             "pilot": ["--config-server", self.galley_addr, "--secure-xds-addr",
-                      f"{self.ip}:15012"],
+                      f"{self.ip}:15012", *self.pilot_flags],
             "mixer": ["--config-server", self.galley_addr, "--listen", self.mixer_addr,
                       "--prometheus-addr", self.prometheus_addr],
         }[name]

@@ -15,10 +15,10 @@ import signal
 import pytest
 
 from generate import CERTIFICATES, Generator
-from mesh import Proxy
+from mesh import ADMIN_PORT, Proxy
 from mesh_tls import AgentEnvoy, TlsMesh, make_ca, make_cert
 from netns import Loopback, Namespace
-from util import Timeout, http_request, wait_for
+from util import Timeout, http_request, wait_for, write_atomic
 
 
 def seeds(text):
@@ -51,44 +51,22 @@ ADDRESSES = [w["ip"] for w in WORKLOADS[:3]]
 def certificates(tmp):
     """Folders of what a credential may be."""
     ca = make_ca(tmp / "roots")
-    for i in range(CERTIFICATES):
-        make_cert(tmp / f"cert-{i}", f"number {i}", ca, ["sni.example.com"])
-        shutil.copy(ca[0], tmp / f"cert-{i}" / "ca.crt")
-    return [tmp / f"cert-{i}" for i in range(CERTIFICATES)]
+    folders = [tmp / f"cert-{i}" for i in range(CERTIFICATES)]
+    for folder in folders:
+        make_cert(folder, folder.name, ca, ["sni.example.com"])
+        shutil.copy(ca[0], folder / "ca.crt")
+    return folders
 
 
 class Gate(Proxy):
     """A gateway with an agent, which gives it the credentials of a folder."""
 
-    def __init__(self, mesh, number, of, protocol, ns, labels, ip, kind, folder):
-        super().__init__(mesh, number, of, protocol, ns, labels, ip, kind)
-        self.protocol, self.labels = protocol, labels
-        self.outer, self.health = ip, f"127.77.1.{number}:15020"
-        self.node = {"id": f"{kind}~{ip}~{self.name}.{ns}~"}
+    def __init__(self, mesh, number, folder, **w):
         self.agent_flags = ["--credentials-dir", folder]
-        self.mesh, self.admin = mesh, self.envoy.admin
-        self.envoy = None
+        super().__init__(mesh, number, **w)
 
-    def start(self):
-        self.envoy = AgentEnvoy(self.mesh, self, self.admin)
-        return super().start()
-
-
-class Mixed(TlsMesh):
-    """With identities, and proxies without one too."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.secure_addr, self.plain_addr = self.xds_addr, f"{self.ip}:15010"
-        self.daemons["pilot"].argv += ["--xds-addr", self.plain_addr]
-
-    def proxy(self, number, folder, **w):
-        if w.get("kind") == "router":
-            return Gate(self, number, folder=folder, **w)
-        self.xds_addr = self.plain_addr
-        made = Proxy(self, number, **w)
-        self.xds_addr = self.secure_addr
-        return made
+    def make_envoy(self, mesh, own):
+        return AgentEnvoy(mesh, self, f"{own}:{ADMIN_PORT}", self.protocol, f"{own}:15020")
 
 
 class Plane:
@@ -101,8 +79,9 @@ class Plane:
         self.credentials.mkdir(parents=True)
         for name, number in credentials.items():
             self.give(name, number)
-        self.mesh = Mixed(Loopback(), tmp, None)
-        self.mesh.gateways = [self.mesh.proxy(2 * i + k, self.credentials, protocol=protocol, **w)
+        self.mesh = TlsMesh(Loopback(), tmp, None)
+        self.mesh.daemons["pilot"].argv += ["--xds-addr", self.mesh.plain_xds_addr]
+        self.mesh.gateways = [self.proxy(2 * i + k, protocol=protocol, **w)
                               for i, w in enumerate(WORKLOADS, 1)
                               for k, protocol in enumerate(("delta", "sotw"))]
         for name, objects in files.items():
@@ -110,6 +89,11 @@ class Plane:
                 self.mesh.apply(name, list(objects.values()))
         with self.ns:
             self.mesh.start()
+
+    def proxy(self, number, **w):
+        if w.get("kind") == "router":
+            return Gate(self.mesh, number, self.credentials, **w)
+        return Proxy(self.mesh, number, **w)
 
     def stop(self):
         with self.ns:
@@ -124,8 +108,7 @@ class Plane:
             return
         folder.mkdir(exist_ok=True)
         for file in ("ca.crt", "tls.key", "tls.crt"):
-            shutil.copy(self.certificates[number] / file, folder / ".new")
-            (folder / ".new").rename(folder / file)
+            write_atomic(folder / file, (self.certificates[number] / file).read_text())
 
     def write(self, change):
         if change.credential:
